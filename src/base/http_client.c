@@ -1,0 +1,428 @@
+#include "base/http_client.h"
+
+#include "base/text.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define CURL_ROOM 4096
+
+struct http_flight {
+	struct http_client *client;
+	struct origin *origin;
+	struct http_flight *next; /* in the origin's queue, or among the active ones */
+	CURL *easy;               /* NULL while it waits for its turn */
+	char *url;
+	char *ca_file;
+	struct curl_slist *headers;
+	struct curl_slist secret_header; /* stands first and points into secret memory */
+	struct secret *body;
+	size_t body_max;
+	bool is_too_long;
+	http_done_fn done;
+	void *context;
+	char curl_error[CURL_ERROR_SIZE];
+};
+
+/* A scheme, host and port, with the requests that wait for a connection to it. */
+struct origin {
+	struct origin *next;
+	char *name;
+	unsigned active;
+	struct http_flight *first_waiting;
+	struct http_flight **last_waiting;
+};
+
+struct http_client {
+	CURLM *multi;
+	CURLSH *share; /* TLS sessions and addresses, kept over requests */
+	struct origin *origins;
+	struct http_flight *active;
+};
+
+static pthread_once_t curl_started = PTHREAD_ONCE_INIT;
+
+static void curl_start(void)
+{
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+struct http_client *http_client_new(struct error *err)
+{
+	pthread_once(&curl_started, curl_start);
+	struct http_client *client = calloc(1, sizeof(*client));
+	if (client != NULL) {
+		client->multi = curl_multi_init();
+		client->share = curl_share_init();
+	}
+	if (client == NULL || client->multi == NULL || client->share == NULL) {
+		http_client_free(client);
+		error_set(err, ERR_NO_MEMORY, "cannot start libcurl: out of memory");
+		return NULL;
+	}
+	curl_share_setopt(client->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+	curl_share_setopt(client->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
+	curl_multi_setopt(
+		client->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)HTTP_CONNECTIONS_PER_ORIGIN);
+	curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, 64L);
+	return client;
+}
+
+static void flight_free(struct http_flight *flight)
+{
+	if (flight->easy != NULL) {
+		curl_multi_remove_handle(flight->client->multi, flight->easy);
+		curl_easy_cleanup(flight->easy);
+	}
+	curl_slist_free_all(flight->headers);
+	secret_free(flight->body);
+	free(flight->url);
+	free(flight->ca_file);
+	free(flight);
+}
+
+void http_client_free(struct http_client *client)
+{
+	if (client == NULL)
+		return;
+	while (client->active != NULL) {
+		struct http_flight *flight = client->active;
+		client->active = flight->next;
+		flight_free(flight);
+	}
+	while (client->origins != NULL) {
+		struct origin *origin = client->origins;
+		client->origins = origin->next;
+		while (origin->first_waiting != NULL) {
+			struct http_flight *flight = origin->first_waiting;
+			origin->first_waiting = flight->next;
+			flight_free(flight);
+		}
+		free(origin->name);
+		free(origin);
+	}
+	if (client->multi != NULL)
+		curl_multi_cleanup(client->multi);
+	if (client->share != NULL)
+		curl_share_cleanup(client->share);
+	free(client);
+}
+
+/* The origin of `url`, made when it is new. NULL: no memory. */
+static struct origin *origin_of(struct http_client *client, const char *url)
+{
+	const char *host = strstr(url, "://");
+	size_t len = host == NULL ? strlen(url) : (size_t)(host - url) + 3 + strcspn(host + 3, "/?#");
+	for (struct origin *o = client->origins; o != NULL; o = o->next)
+		if (strlen(o->name) == len && memcmp(o->name, url, len) == 0)
+			return o;
+	struct origin *origin = calloc(1, sizeof(*origin));
+	if (origin == NULL)
+		return NULL;
+	origin->name = strndup(url, len);
+	if (origin->name == NULL) {
+		free(origin);
+		return NULL;
+	}
+	origin->last_waiting = &origin->first_waiting;
+	origin->next = client->origins;
+	client->origins = origin;
+	return origin;
+}
+
+static size_t take_body(char *bytes, size_t size, size_t count, void *context)
+{
+	struct http_flight *flight = context;
+	size_t len = size * count;
+	if (secret_len(flight->body) + len > flight->body_max) {
+		flight->is_too_long = true;
+		return 0;
+	}
+	return secret_append(flight->body, bytes, len) == 0 ? len : 0;
+}
+
+static bool flight_configure(struct http_flight *flight)
+{
+	CURL *easy = flight->easy;
+	struct curl_slist *headers = flight->headers;
+	if (flight->secret_header.data != NULL) {
+		flight->secret_header.next = headers;
+		headers = &flight->secret_header;
+	}
+	/* Options that only point or count cannot fail; those that copy or may be unknown are checked. */
+	curl_easy_setopt(easy, CURLOPT_PRIVATE, flight);
+	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+	curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_TIMEOUT_MS);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)HTTP_TOTAL_TIMEOUT_MS);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, flight);
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, flight->curl_error);
+	curl_easy_setopt(easy, CURLOPT_SHARE, flight->client->share);
+	if (curl_easy_setopt(easy, CURLOPT_URL, flight->url) != CURLE_OK ||
+		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https") != CURLE_OK ||
+		curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) != CURLE_OK ||
+		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) != CURLE_OK ||
+		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) != CURLE_OK)
+		return false;
+	return flight->ca_file == NULL ||
+	       curl_easy_setopt(easy, CURLOPT_CAINFO, flight->ca_file) == CURLE_OK;
+}
+
+/* Give the flight its handle and send it off. Returns whether that went well. */
+static bool flight_launch(struct http_flight *flight)
+{
+	flight->easy = curl_easy_init();
+	if (flight->easy == NULL)
+		return false;
+	if (!flight_configure(flight) ||
+		curl_multi_add_handle(flight->client->multi, flight->easy) != CURLM_OK) {
+		curl_easy_cleanup(flight->easy);
+		flight->easy = NULL;
+		return false;
+	}
+	flight->next = flight->client->active;
+	flight->client->active = flight;
+	flight->origin->active++;
+	return true;
+}
+
+struct http_flight *http_client_get(struct http_client *client, const struct http_request *request,
+	http_done_fn done, void *context, struct error *err)
+{
+	struct http_flight *flight = calloc(1, sizeof(*flight));
+	if (flight == NULL)
+		goto no_memory;
+	flight->client = client;
+	flight->done = done;
+	flight->context = context;
+	flight->body_max = request->body_max;
+	flight->body = secret_new(CURL_ROOM);
+	flight->url = strdup(request->url);
+	flight->origin = origin_of(client, request->url);
+	if (flight->body == NULL || flight->url == NULL || flight->origin == NULL)
+		goto no_memory;
+	if (request->ca_file != NULL) {
+		flight->ca_file = strdup(request->ca_file);
+		if (flight->ca_file == NULL)
+			goto no_memory;
+	}
+	for (size_t i = 0; request->headers != NULL && request->headers[i] != NULL; i++) {
+		struct curl_slist *longer = curl_slist_append(flight->headers, request->headers[i]);
+		if (longer == NULL)
+			goto no_memory;
+		flight->headers = longer;
+	}
+	/* The list is made by hand here, because curl_slist_append() would copy the secret. */
+	if (request->secret_line != NULL)
+		flight->secret_header.data = (char *)secret_bytes(request->secret_line);
+	if (flight->origin->active >= HTTP_CONNECTIONS_PER_ORIGIN) {
+		*flight->origin->last_waiting = flight;
+		flight->origin->last_waiting = &flight->next;
+		return flight;
+	}
+	if (flight_launch(flight))
+		return flight;
+no_memory:
+	error_set(err, ERR_NO_MEMORY, "cannot send a request: out of memory");
+	if (flight != NULL)
+		flight_free(flight);
+	return NULL;
+}
+
+/* Take an active flight out of the list, and off its origin. */
+static void flight_land(struct http_flight *flight)
+{
+	struct http_flight **link = &flight->client->active;
+	while (*link != flight)
+		link = &(*link)->next;
+	*link = flight->next;
+	flight->origin->active--;
+}
+
+static void call_failed(struct http_flight *flight, const struct error *err)
+{
+	flight->done(flight->context, NULL, err);
+	flight_free(flight);
+}
+
+/* Launch what waits for the origin, as far as its limit allows. */
+static void origin_advance(struct origin *origin)
+{
+	while (origin->first_waiting != NULL && origin->active < HTTP_CONNECTIONS_PER_ORIGIN) {
+		struct http_flight *flight = origin->first_waiting;
+		origin->first_waiting = flight->next;
+		if (origin->first_waiting == NULL)
+			origin->last_waiting = &origin->first_waiting;
+		flight->next = NULL;
+		if (!flight_launch(flight)) {
+			struct error err = ERROR_INIT;
+			error_set(&err, ERR_NO_MEMORY, "cannot send a request: out of memory");
+			call_failed(flight, &err);
+		}
+	}
+}
+
+void http_client_cancel(struct http_client *client, struct http_flight *flight)
+{
+	struct origin *origin = flight->origin;
+	(void)client;
+	if (flight->easy != NULL) {
+		flight_land(flight);
+		flight_free(flight);
+		origin_advance(origin);
+		return;
+	}
+	struct http_flight **link = &origin->first_waiting;
+	while (*link != flight)
+		link = &(*link)->next;
+	*link = flight->next;
+	if (*link == NULL)
+		origin->last_waiting = link;
+	flight_free(flight);
+}
+
+static void copy_header(CURL *easy, const char *name, char *out, size_t out_size)
+{
+	struct curl_header *header = NULL;
+	out[0] = '\0';
+	if (curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
+		return;
+	size_t len = strlen(header->value);
+	if (len >= out_size)
+		len = out_size - 1;
+	memcpy(out, header->value, len);
+	out[len] = '\0';
+	error_make_printable(out);
+}
+
+int64_t http_retry_after_s(const char *value, int64_t now_s)
+{
+	int64_t seconds = -1;
+	if (parse_integer(value, 0, INT32_MAX, &seconds) == 0)
+		return seconds;
+	time_t date = curl_getdate(value, NULL);
+	if (date == -1)
+		return -1;
+	return date > now_s ? date - now_s : 0;
+}
+
+static int64_t read_retry_after(CURL *easy, int64_t server_date_s)
+{
+	char value[64];
+	int64_t number;
+	/* azure-core reads these three, in this order. Source: azure-protocol.md G. */
+	copy_header(easy, "Retry-After", value, sizeof(value));
+	int64_t now_s = server_date_s >= 0 ? server_date_s : (int64_t)time(NULL);
+	if (value[0] != '\0' && http_retry_after_s(value, now_s) >= 0)
+		return http_retry_after_s(value, now_s);
+	copy_header(easy, "retry-after-ms", value, sizeof(value));
+	if (parse_integer(value, 0, INT32_MAX, &number) == 0)
+		return (number + 999) / 1000;
+	copy_header(easy, "x-ms-retry-after-ms", value, sizeof(value));
+	if (parse_integer(value, 0, INT32_MAX, &number) == 0)
+		return (number + 999) / 1000;
+	return -1;
+}
+
+static void call_answered(struct http_flight *flight)
+{
+	struct http_response response = {.body = flight->body, .server_date_s = -1};
+	char date[64];
+	long status = 0;
+	flight->body = NULL;
+	curl_easy_getinfo(flight->easy, CURLINFO_RESPONSE_CODE, &status);
+	response.status = (int)status;
+	copy_header(flight->easy, "Content-Type", response.content_type,
+		sizeof(response.content_type));
+	copy_header(flight->easy, "MS-CV", response.correlation_vector,
+		sizeof(response.correlation_vector));
+	copy_header(
+		flight->easy, "WWW-Authenticate", response.challenge, sizeof(response.challenge));
+	copy_header(flight->easy, "Date", date, sizeof(date));
+	if (date[0] != '\0')
+		response.server_date_s = curl_getdate(date, NULL);
+	response.retry_after_s = read_retry_after(flight->easy, response.server_date_s);
+	flight->done(flight->context, &response, NULL);
+	secret_free(response.body);
+}
+
+static enum error_code code_of(CURLcode result)
+{
+	switch (result) {
+	case CURLE_OPERATION_TIMEDOUT:
+		return ERR_TIMEOUT;
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_SSL_CERTPROBLEM:
+	case CURLE_SSL_CIPHER:
+	case CURLE_SSL_ISSUER_ERROR:
+	case CURLE_SSL_INVALIDCERTSTATUS:
+		return ERR_TLS;
+	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_UNSUPPORTED_PROTOCOL:
+	case CURLE_URL_MALFORMAT:
+		return ERR_CONFIGURATION;
+	case CURLE_OUT_OF_MEMORY:
+		return ERR_NO_MEMORY;
+	case CURLE_BAD_CONTENT_ENCODING:
+	case CURLE_WEIRD_SERVER_REPLY:
+		return ERR_UPSTREAM_FORMAT;
+	default:
+		return ERR_NETWORK;
+	}
+}
+
+static void call_broken(struct http_flight *flight, CURLcode result)
+{
+	struct error err = ERROR_INIT;
+	const char *origin = flight->origin->name;
+	const char *reason =
+		flight->curl_error[0] != '\0' ? flight->curl_error : curl_easy_strerror(result);
+	if (flight->is_too_long)
+		error_set(&err, ERR_UPSTREAM_FORMAT,
+			"%s answered with more than the %zu bytes that an answer may have", origin,
+			flight->body_max);
+	else if (result == CURLE_SSL_CACERT_BADFILE)
+		error_set(&err, ERR_CONFIGURATION,
+			"cannot use the certificates in ca_file %s: %s; expected a readable PEM file",
+			flight->ca_file == NULL ? "(the system's)" : flight->ca_file, reason);
+	else
+		error_set(&err, code_of(result), "no answer from %s: %s", origin, reason);
+	flight->done(flight->context, NULL, &err);
+}
+
+void http_client_run(struct http_client *client, int timeout_ms)
+{
+	int running = 0;
+	int left = 0;
+	CURLMsg *message;
+	curl_multi_perform(client->multi, &running);
+	curl_multi_poll(client->multi, NULL, 0, timeout_ms, NULL);
+	curl_multi_perform(client->multi, &running);
+	while ((message = curl_multi_info_read(client->multi, &left)) != NULL) {
+		struct http_flight *flight = NULL;
+		CURLcode result = message->data.result;
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &flight);
+		struct origin *origin = flight->origin;
+		flight_land(flight);
+		if (result == CURLE_OK)
+			call_answered(flight);
+		else
+			call_broken(flight, result);
+		flight_free(flight);
+		origin_advance(origin);
+	}
+}
+
+void http_client_wake(struct http_client *client)
+{
+	curl_multi_wakeup(client->multi);
+}

@@ -1,0 +1,209 @@
+#include "cli/daemon_client.h"
+
+#include <curl/curl.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/socket_trouble.h"
+#include "config.h"
+
+static void wiping_free(void *place)
+{
+	if (place == NULL)
+		return;
+	explicit_bzero(place, malloc_usable_size(place));
+	free(place);
+}
+
+static void *wiping_realloc(void *place, size_t size)
+{
+	if (place == NULL)
+		return malloc(size);
+	size_t old_size = malloc_usable_size(place);
+	if (size <= old_size)
+		return place;
+	void *moved = malloc(size);
+	if (moved == NULL)
+		return NULL;
+	memcpy(moved, place, old_size);
+	wiping_free(place);
+	return moved;
+}
+
+struct collected {
+	struct daemon_answer *answer;
+	bool is_too_long;
+	bool has_no_memory;
+};
+
+/* Called by libcurl; returning another number than it was given ends the transfer. */
+static size_t collect(char *bytes, size_t size, size_t count, void *context)
+{
+	struct collected *collected = context;
+	struct daemon_answer *answer = collected->answer;
+	size_t len = size * count;
+	if (answer->secret != NULL) {
+		collected->is_too_long = len > SECRET_MAX - secret_len(answer->secret);
+		collected->has_no_memory =
+			!collected->is_too_long && secret_append(answer->secret, bytes, len) != 0;
+	} else {
+		collected->is_too_long = len > DAEMON_ANSWER_MAX - answer->text.len;
+		if (!collected->is_too_long)
+			text_append_bytes(&answer->text, bytes, len);
+		collected->has_no_memory = text_string(&answer->text) == NULL;
+	}
+	return collected->is_too_long || collected->has_no_memory ? 0 : len;
+}
+
+static int fail_transfer(CURL *curl, CURLcode code, const struct collected *collected,
+	const struct cli_options *options, struct cli_failure *failure)
+{
+	const char *path = options->socket_path;
+	long os_error = 0;
+	long status = 0;
+	curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_error);
+	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+	switch (code) {
+	case CURLE_COULDNT_CONNECT:
+		return socket_trouble(path, (int)os_error, failure);
+	case CURLE_OPERATION_TIMEDOUT:
+		cli_fail(failure, CLI_EXIT_UNREACHABLE,
+			"the daemon on %s gave no whole answer within %lld s", path,
+			(long long)options->timeout_s);
+		return cli_hint(failure, "Is it well? systemctl status mrtokend; or wait longer "
+					 "with --timeout SECONDS");
+	case CURLE_GOT_NOTHING:
+	case CURLE_SEND_ERROR:
+	case CURLE_RECV_ERROR:
+		if (status != 0)
+			break;
+		cli_fail(failure, CLI_EXIT_UNREACHABLE,
+			"the daemon on %s closed the connection without an answer", path);
+		return cli_hint(failure, "It may be stopping or have too many connections: try "
+					 "again, or see: journalctl --unit mrtokend");
+	case CURLE_WRITE_ERROR:
+		if (collected->is_too_long)
+			return cli_fail(failure, CLI_EXIT_FAILURE,
+				"the daemon's answer is longer than %zu bytes",
+				collected->answer->secret != NULL ? SECRET_MAX : DAEMON_ANSWER_MAX);
+		if (collected->has_no_memory)
+			return cli_fail(failure, CLI_EXIT_FAILURE, "no memory for the answer");
+		break;
+	default:
+		break;
+	}
+	cli_fail(failure, CLI_EXIT_FAILURE, "the answer on %s is broken: %s", path,
+		curl_easy_strerror(code));
+	return cli_hint(failure, "Is it mrtokend that listens there?");
+}
+
+/* Returns CURLE_OK, or why libcurl lacks something that this needs. */
+static CURLcode set_up(CURL *curl, const struct cli_options *options, const char *url,
+	struct curl_slist *headers, struct collected *collected)
+{
+	const struct {
+		CURLoption option;
+		const char *value;
+	} strings[] = {
+		{CURLOPT_URL, url}, {CURLOPT_UNIX_SOCKET_PATH, options->socket_path},
+		{CURLOPT_USERAGENT, "mrtoken/" PACKAGE_VERSION}, {CURLOPT_PROTOCOLS_STR, "http"},
+		{CURLOPT_PROXY, ""}, /* whatever http_proxy says */
+	};
+	const struct {
+		CURLoption option;
+		long value;
+	} numbers[] = {
+		{CURLOPT_PATH_AS_IS, 1}, /* an account may be named ".." */
+		{CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1},
+		{CURLOPT_FOLLOWLOCATION, 0},
+		{CURLOPT_NOSIGNAL, 1},
+		{CURLOPT_TIMEOUT, (long)options->timeout_s},
+	};
+	CURLcode code = CURLE_OK;
+	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]) && code == CURLE_OK; i++)
+		code = curl_easy_setopt(curl, strings[i].option, strings[i].value);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]) && code == CURLE_OK; i++)
+		code = curl_easy_setopt(curl, numbers[i].option, numbers[i].value);
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, collect);
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(curl, CURLOPT_WRITEDATA, collected);
+	return code;
+}
+
+static int transfer(const struct cli_options *options, const char *path, const char *accept,
+	struct daemon_answer *answer, struct cli_failure *failure)
+{
+	_cleanup_text_ struct text url = {0};
+	_cleanup_text_ struct text header = {0};
+	text_appendf(&url, "http://localhost%s", path);
+	text_appendf(&header, "Accept: %s", accept);
+	if (text_string(&url) == NULL || text_string(&header) == NULL)
+		return cli_fail(failure, CLI_EXIT_FAILURE, "no memory for the request");
+	struct collected collected = {.answer = answer};
+	struct curl_slist *headers = curl_slist_append(NULL, text_string(&header));
+	CURL *curl = curl_easy_init();
+	int result = -1;
+	CURLcode code = CURLE_FAILED_INIT;
+	if (curl != NULL && headers != NULL)
+		code = set_up(curl, options, text_string(&url), headers, &collected);
+	if (code != CURLE_OK) {
+		cli_fail(failure, CLI_EXIT_FAILURE, "cannot prepare the request: %s",
+			curl_easy_strerror(code));
+	} else if ((code = curl_easy_perform(curl)) != CURLE_OK) {
+		fail_transfer(curl, code, &collected, options, failure);
+	} else {
+		curl_off_t retry_after = 0;
+		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
+		curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &retry_after);
+		answer->retry_after_s = retry_after > 0 ? retry_after : -1;
+		result = 0;
+	}
+	curl_easy_cleanup(curl);
+	curl_slist_free_all(headers);
+	return result;
+}
+
+int daemon_get(const struct cli_options *options, const char *path, const char *accept,
+	bool holds_token, struct daemon_answer *answer, struct cli_failure *failure)
+{
+	struct daemon_answer got = {.retry_after_s = -1};
+	if (holds_token) {
+		got.secret = secret_new((size_t)4 << 10);
+		if (got.secret == NULL)
+			return cli_fail(failure, CLI_EXIT_FAILURE, "no memory for a secret");
+	}
+	/* No TLS is spoken here, so OpenSSL stays asleep: that halves the time to start. */
+	if (curl_global_init_mem(CURL_GLOBAL_NOTHING, malloc, wiping_free, wiping_realloc, strdup,
+		    calloc) != CURLE_OK) {
+		daemon_answer_free(&got);
+		return cli_fail(failure, CLI_EXIT_FAILURE, "libcurl cannot start");
+	}
+	int result = transfer(options, path, accept, &got, failure);
+	curl_global_cleanup();
+	if (result == 0)
+		*answer = got;
+	else
+		daemon_answer_free(&got);
+	return result;
+}
+
+const char *daemon_answer_body(const struct daemon_answer *answer, size_t *len)
+{
+	if (answer->secret != NULL) {
+		*len = secret_len(answer->secret);
+		return secret_bytes(answer->secret);
+	}
+	*len = answer->text.len;
+	return text_string(&answer->text);
+}
+
+void daemon_answer_free(struct daemon_answer *answer)
+{
+	secret_free(answer->secret);
+	text_free(&answer->text);
+	*answer = (struct daemon_answer){0};
+}

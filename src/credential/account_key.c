@@ -1,0 +1,128 @@
+/*
+ * The key of a Mixed Reality account, or a pair of keys: `Bearer {accountId}:{accountKey}`, as it
+ * is, neither decoded nor signed with. Source: azure-protocol.md A.2, A.12.
+ */
+#include "base/log.h"
+#include "credential/credential.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define KEY_COUNT_MAX 2
+
+struct account_key {
+	struct credential credential;
+	struct secret *bearers[KEY_COUNT_MAX];
+	unsigned count;
+	unsigned current;      /* the one that worked last */
+	unsigned refused_now;  /* how many were refused since one was accepted */
+};
+
+static void account_key_close(struct credential *credential)
+{
+	struct account_key *self = (struct account_key *)credential;
+	for (unsigned i = 0; i < self->count; i++)
+		secret_free(self->bearers[i]);
+	free(self);
+}
+
+/* What could break out of a header is refused here, before it ever gets into one. */
+static int check_key(const struct secret *key, const char *where, struct error *err)
+{
+	const char *bytes = secret_bytes(key);
+	for (size_t i = 0; i < secret_len(key); i++)
+		if (bytes[i] < 0x21 || bytes[i] > 0x7e)
+			return error_set(err, ERR_SECRET_SOURCE,
+				"%s: the byte at offset %zu has no place in an account key; expected the key "
+				"as the portal shows it, alone in its file",
+				where, i);
+	return 0;
+}
+
+static int add_key(struct account_key *self, const struct secret_source *source, const char *where,
+	const char *account_id, struct error *err)
+{
+	if (source->kind == SECRET_SOURCE_NONE)
+		return 0;
+	_cleanup_secret_ struct secret *key = secret_source_read(source, err);
+	if (key == NULL)
+		return error_wrap(err, "%s", where);
+	if (check_key(key, where, err) != 0)
+		return -1;
+	struct secret *bearer = secret_new(strlen(account_id) + 1 + secret_len(key));
+	if (bearer == NULL || secret_append_string(bearer, account_id) != 0 ||
+		secret_append_string(bearer, ":") != 0 || secret_append_secret(bearer, key) != 0) {
+		secret_free(bearer);
+		return error_set(err, ERR_NO_MEMORY, "cannot keep an account key: out of memory");
+	}
+	self->bearers[self->count++] = bearer;
+	return 0;
+}
+
+static int account_key_check(const struct credential_settings *settings, struct error *err)
+{
+	if (settings->account_key.kind == SECRET_SOURCE_NONE)
+		return error_set(err, ERR_CONFIGURATION,
+			"account_key is missing: write account_key = credential:NAME, file:/PATH or env:NAME");
+	return 0;
+}
+
+static struct credential *account_key_open(const struct credential_settings *settings,
+	const struct account_settings *account, struct error *err)
+{
+	struct account_key *self = calloc(1, sizeof(*self));
+	if (self == NULL) {
+		error_set(err, ERR_NO_MEMORY, "cannot keep an account key: out of memory");
+		return NULL;
+	}
+	self->credential.kind = &credential_account_key;
+	if (add_key(self, &settings->account_key, "account_key", account->account_id, err) != 0 ||
+		add_key(self, &settings->secondary_account_key, "secondary_account_key",
+			account->account_id, err) != 0) {
+		account_key_close(&self->credential);
+		return NULL;
+	}
+	return &self->credential;
+}
+
+static void account_key_get_bearer(struct credential *credential, struct http_client *client,
+	bearer_done_fn done, void *context)
+{
+	struct account_key *self = (struct account_key *)credential;
+	(void)client;
+	done(context, self->bearers[self->current], NULL);
+}
+
+static bool account_key_refused(
+	struct credential *credential, const struct account_settings *account)
+{
+	static const char *const keys[KEY_COUNT_MAX] = {"account_key", "secondary_account_key"};
+	struct account_key *self = (struct account_key *)credential;
+	if (self->count < 2)
+		return false;
+	unsigned refused = self->current;
+	self->current = (self->current + 1) % self->count;
+	self->refused_now++;
+	if (self->refused_now % self->count == 0)
+		return false; /* each was tried in this round */
+	const struct log_field fields[] = {{"ACCOUNT", account->name}, {0}};
+	log_event(LOG_LEVEL_WARNING, fields,
+		"account %s: the STS refused the %s, trying the %s; put the refused one right",
+		account->name, keys[refused], keys[self->current]);
+	return true;
+}
+
+static void account_key_accepted(struct credential *credential)
+{
+	((struct account_key *)credential)->refused_now = 0;
+}
+
+const struct credential_kind credential_account_key = {
+	.name = "account_key",
+	.check = account_key_check,
+	.open = account_key_open,
+	.get_bearer = account_key_get_bearer,
+	.refused = account_key_refused,
+	.accepted = account_key_accepted,
+	.close = account_key_close,
+};

@@ -1,0 +1,210 @@
+/*
+ * mrtoken-emulator: options, start order, signals, stop.
+ */
+#include "config.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "emulator/ca.h"
+#include "emulator/control.h"
+#include "emulator/emulator.h"
+#include "emulator/file.h"
+#include "emulator/options.h"
+#include "emulator/sts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PROGRAM "mrtoken-emulator"
+#define ENDPOINTS_NAME "endpoints.json"
+#define EXIT_FAILED 1
+#define EXIT_USAGE 2
+
+/* In the order of enum server_index. The names are those of endpoints.json. */
+static const struct server_kind *const kinds[SERVER_COUNT] = {
+	[SERVER_STS] = &sts_kind,
+	[SERVER_CONTROL] = &control_kind,
+};
+
+/*
+ * The directory, made if need be, for this process alone.
+ * Returns a descriptor, or -1 with *err: ERR_CONFIGURATION when the option is at fault.
+ */
+static int open_directory(const char *path, struct error *err)
+{
+	if (mkdir(path, 0755) != 0 && errno != EEXIST) {
+		if (errno == ENOENT || errno == ENOTDIR)
+			return error_set(err, ERR_CONFIGURATION,
+				"--directory %.200s: it is not there, nor is the directory above "
+				"it",
+				path);
+		return error_set_errno(err, errno, "cannot make the directory %.200s", path);
+	}
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOTDIR)
+		return error_set(
+			err, ERR_CONFIGURATION, "--directory %.200s: it is not a directory", path);
+	if (fd < 0)
+		return error_set_errno(err, errno, "cannot open the directory %.200s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fd;
+	if (errno == EWOULDBLOCK)
+		error_set(err, ERR_SYSTEM, "another mrtoken-emulator uses the directory %.200s",
+			path);
+	else
+		error_set_errno(err, errno, "cannot lock the directory %.200s", path);
+	close(fd);
+	return -1;
+}
+
+/* Each connection takes a descriptor; the usual limit of 1,024 is too low for a load test. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int start_servers(
+	struct emulator *emulator, const struct ca_identity *identity, struct error *err)
+{
+	for (size_t i = 0; i < SERVER_COUNT; i++) {
+		emulator->servers[i] =
+			server_start(kinds[i], emulator, &emulator->stop, identity, err);
+		if (emulator->servers[i] == NULL)
+			return -1;
+	}
+	return 0;
+}
+
+/* Tell where the servers are: in the directory, and on standard output for whoever started us. */
+static int publish_endpoints(const struct emulator *emulator, int directory_fd, struct error *err)
+{
+	_cleanup_text_ struct text line = {0};
+	for (size_t i = 0; i < SERVER_COUNT; i++)
+		text_appendf(&line, "%s\"%s\":\"%s://127.0.0.1:%u\"", i == 0 ? "{" : ",",
+			kinds[i]->name, kinds[i]->has_tls ? "https" : "http",
+			(unsigned)server_port(emulator->servers[i]));
+	text_append(&line, "}\n");
+	const char *string = text_string(&line);
+	if (string == NULL)
+		return error_set(err, ERR_NO_MEMORY, "no memory for " ENDPOINTS_NAME);
+	if (file_write(directory_fd, ENDPOINTS_NAME, 0644, string, line.len, err) != 0)
+		return -1;
+	fputs(string, stdout);
+	fflush(stdout);
+	return 0;
+}
+
+static void wait_for_signal(const sigset_t *signals)
+{
+	int signal_number = 0;
+	while (sigwait(signals, &signal_number) != 0)
+		continue;
+	log_notice("stopping on signal %s", strsignal(signal_number));
+}
+
+static void stop_servers(struct emulator *emulator)
+{
+	stop_now(&emulator->stop);
+	record_stop(emulator->record);
+	for (size_t i = SERVER_COUNT; i-- > 0;) {
+		server_stop(emulator->servers[i]);
+		emulator->servers[i] = NULL;
+	}
+}
+
+/* From the directory to the signal that ends it all. */
+static int serve(struct emulator *emulator, const struct options *options, const sigset_t *signals,
+	struct error *err)
+{
+	struct ca_identity identity = {0};
+	bool is_new = false;
+	int directory_fd = open_directory(options->directory, err);
+	if (directory_fd < 0)
+		return -1;
+	/* That of an earlier run leads nowhere. */
+	unlinkat(directory_fd, ENDPOINTS_NAME, 0);
+	int result = ca_issue(directory_fd, &identity, &is_new, err);
+	if (result == 0)
+		result = start_servers(emulator, &identity, err);
+	ca_identity_free(&identity);
+	if (result == 0)
+		result = publish_endpoints(emulator, directory_fd, err);
+	if (result == 0) {
+		log_notice("sts on https://127.0.0.1:%u, control on http://127.0.0.1:%u, %s "
+			   "certificate authority in %.200s/ca.pem",
+			(unsigned)server_port(emulator->servers[SERVER_STS]),
+			(unsigned)server_port(emulator->servers[SERVER_CONTROL]),
+			is_new ? "new" : "same", options->directory);
+		wait_for_signal(signals);
+	}
+	unlinkat(directory_fd, ENDPOINTS_NAME, 0);
+	stop_servers(emulator);
+	close(directory_fd);
+	return result;
+}
+
+static int run(int argc, char **argv, struct emulator *emulator, const sigset_t *signals)
+{
+	struct error err = ERROR_INIT;
+	struct options options;
+	if (emulator->accounts == NULL || emulator->faults == NULL || emulator->record == NULL) {
+		log_error("no memory");
+		return EXIT_FAILED;
+	}
+	if (options_read(argc, argv, &options, emulator->accounts, &err) != 0) {
+		log_error("%s", err.message);
+		return EXIT_USAGE;
+	}
+	if (options.wants_help || options.wants_version) {
+		fputs(options.wants_help ? options_help : PROGRAM " " PACKAGE_VERSION "\n", stdout);
+		return fflush(stdout) == 0 ? 0 : EXIT_FAILED;
+	}
+	atomic_init(&emulator->settings.token_lifetime_s, options.token_lifetime_s);
+	atomic_init(&emulator->settings.date_offset_s, 0);
+	emulator->issuer = token_issuer_new(&err);
+	if (emulator->issuer == NULL || serve(emulator, &options, signals, &err) != 0) {
+		log_error("%s", err.message);
+		return err.code == ERR_CONFIGURATION ? EXIT_USAGE : EXIT_FAILED;
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct emulator emulator = {0};
+	sigset_t signals;
+	log_open(PROGRAM);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	/* Before any thread starts, so that they all inherit it. */
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	raise_descriptor_limit();
+	if (stop_init(&emulator.stop) != 0) {
+		log_error("the system refuses a condition variable");
+		return EXIT_FAILED;
+	}
+	emulator.accounts = accounts_new();
+	emulator.faults = faults_new();
+	emulator.record = record_new();
+	int status = run(argc, argv, &emulator, &signals);
+	record_free(emulator.record);
+	faults_free(emulator.faults);
+	accounts_free(emulator.accounts);
+	token_issuer_free(emulator.issuer);
+	stop_destroy(&emulator.stop);
+	return status;
+}

@@ -1,0 +1,416 @@
+/*
+ * The daemon's main: options, start order, signals, reload, stop. See mrtokend(8).
+ */
+#include "base/log.h"
+#include "config/config.h"
+#include "refresher.h"
+#include "server/server.h"
+#include "service/systemd.h"
+#include "setup.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "config.h"
+
+/* sysexits.h's EX_CONFIG: nothing helps but a change of the configuration. */
+#define EXIT_CONFIGURATION 78
+#define EXIT_USAGE 2
+
+/* The main thread's place among the epoch's readers. */
+#define EPOCH_READER 1
+
+/* How long open answers may take to finish at the end. */
+#define GRACE_MS 5000
+
+/* How often the status line is looked at again without a reason: a token may have expired. */
+#define STATUS_MS 30000
+
+/* Descriptors for all that is no client: libraries, upstream connections, files. */
+#define DESCRIPTORS_BESIDE_CLIENTS 128
+
+/* No listener takes more connections than this, however many descriptors there are. */
+#define CONNECTIONS_MAX 20000
+
+struct daemon {
+	const char *config_path; /* NULL: the default */
+	struct registry registry;
+	struct refresher *refresher;
+	struct server *server;
+	int signal_fd;
+	int change_fd; /* written to when an account's state may have changed */
+	char status[256];
+};
+
+static void on_change(void *context)
+{
+	const struct daemon *self = context;
+	const uint64_t one = 1;
+	/* A counter that is full has been written to, which is all that matters. */
+	ssize_t written = write(self->change_fd, &one, sizeof(one));
+	(void)written;
+}
+
+/* Say how many accounts have a valid token, and which one to look at. */
+static void describe_state(struct daemon *self, char *out, size_t out_size)
+{
+	size_t valid = 0;
+	size_t failing = 0;
+	const char *first_failing = NULL;
+	char detail[96] = "";
+	int64_t now_ms = clock_boottime_ms(&clock_system);
+	epoch_enter(&self->registry.epoch, EPOCH_READER);
+	const struct account_table *table = atomic_load(&self->registry.table);
+	for (size_t i = 0; i < table->count; i++) {
+		const struct account *account = table->accounts[i];
+		const struct snapshot *snapshot = atomic_load(&account->snapshot);
+		const struct account_report *report = atomic_load(&account->report);
+		valid += snapshot_is_valid(snapshot, now_ms);
+		if (report->error.code == ERR_NONE)
+			continue;
+		failing++;
+		if (first_failing == NULL) {
+			first_failing = account->settings.name;
+			snprintf(detail, sizeof(detail), "%s (%s)", first_failing,
+				error_code_name(report->error.code));
+		}
+	}
+	int len = snprintf(out, out_size, "%zu of %zu accounts have a valid token", valid, table->count);
+	if (failing > 0 && len > 0 && (size_t)len < out_size)
+		snprintf(out + len, out_size - (size_t)len, "; refresh fails for %zu: %s%s", failing,
+			detail, failing > 1 ? ", ..." : "");
+	epoch_leave(&self->registry.epoch, EPOCH_READER);
+}
+
+static void update_status(struct daemon *self)
+{
+	char status[sizeof(self->status)];
+	describe_state(self, status, sizeof(status));
+	if (strcmp(status, self->status) == 0)
+		return;
+	memcpy(self->status, status, sizeof(status));
+	service_status(status);
+}
+
+/* Log each line of the problems. */
+static void log_problems(const struct text *problems)
+{
+	const char *line = text_string(problems);
+	while (line != NULL && *line != '\0') {
+		size_t len = strcspn(line, "\n");
+		log_error("%.*s", (int)len, line);
+		line += len + (line[len] == '\n');
+	}
+}
+
+static struct config *load_config(const char *path)
+{
+	struct config *config = NULL;
+	_cleanup_text_ struct text problems = {0};
+	if (config_load(path, &config, &problems) == 0)
+		return config;
+	log_problems(&problems);
+	return NULL;
+}
+
+static int check_config(const char *path)
+{
+	struct config *config = NULL;
+	_cleanup_text_ struct text problems = {0};
+	_cleanup_text_ struct text understood = {0};
+	if (config_load(path, &config, &problems) != 0) {
+		fputs(text_string(&problems) == NULL ? "out of memory\n" : problems.data, stderr);
+		return EXIT_CONFIGURATION;
+	}
+	config_print(config, &understood);
+	config_free(config);
+	if (text_string(&understood) == NULL || fputs(understood.data, stdout) == EOF ||
+		fflush(stdout) != 0) {
+		fprintf(stderr, "mrtokend: cannot write: %m\n");
+		return EXIT_FAILURE;
+	}
+	return EXIT_SUCCESS;
+}
+
+/* Warn where the kernel let secrets into memory that may be swapped out. */
+static void check_memory_lock(void)
+{
+	struct secret_memory usage;
+	secret_memory_usage(&usage);
+	if (usage.bytes_unlocked > 0)
+		log_warning("%zu of %zu bytes of memory for secrets could not be locked and may be "
+			    "swapped out; raise RLIMIT_MEMLOCK (LimitMEMLOCK= of the unit)",
+			usage.bytes_unlocked, usage.bytes_mapped);
+}
+
+/* As many as there are descriptors for. */
+static unsigned connection_limit(void)
+{
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+		return DESCRIPTORS_BESIDE_CLIENTS;
+	if (files.rlim_cur > CONNECTIONS_MAX + DESCRIPTORS_BESIDE_CLIENTS)
+		return CONNECTIONS_MAX;
+	if (files.rlim_cur > 2 * DESCRIPTORS_BESIDE_CLIENTS)
+		return (unsigned)files.rlim_cur - DESCRIPTORS_BESIDE_CLIENTS;
+	return DESCRIPTORS_BESIDE_CLIENTS;
+}
+
+static int start(struct daemon *self, const struct config *config, struct error *err)
+{
+	struct setup_accounts accounts = {0};
+	struct passed_socket *passed = NULL;
+	size_t passed_count = 0;
+	if (setup_accounts_open(config, &accounts, err) != 0)
+		return -1;
+	if (service_take_sockets(&passed, &passed_count, err) != 0) {
+		setup_accounts_close(&accounts);
+		return -1;
+	}
+	struct listener **listeners =
+		setup_listeners_open(config, NULL, 0, passed, passed_count, err);
+	service_sockets_free(passed, passed_count);
+	if (listeners == NULL) {
+		setup_accounts_close(&accounts);
+		return -1;
+	}
+	const struct refresher_options refresher_options = {
+		.registry = &self->registry,
+		.answer_maker = &server_answer_maker,
+		.clock = &clock_system,
+		.on_change = on_change,
+		.context = self,
+	};
+	const struct server_options server_options = {
+		.registry = &self->registry,
+		.clock = &clock_system,
+		.connection_limit = connection_limit(),
+	};
+	self->refresher = refresher_start(&refresher_options, err);
+	if (self->refresher == NULL ||
+		refresher_adopt(self->refresher, accounts.table, accounts.accounts, err) != 0) {
+		setup_accounts_close(&accounts);
+		setup_listeners_close(listeners, config->listener_count, NULL, 0);
+		return -1;
+	}
+	self->server = server_start(&server_options, listeners, config->listener_count, err);
+	if (self->server == NULL) {
+		setup_listeners_close(listeners, config->listener_count, NULL, 0);
+		return -1;
+	}
+	return 0;
+}
+
+/* Put the whole new configuration in place, or nothing of it. */
+static int reload(struct daemon *self, const struct config *config, struct error *err)
+{
+	struct setup_accounts accounts = {0};
+	size_t present_count = 0;
+	struct listener *const *present = server_listeners(self->server, &present_count);
+	if (setup_accounts_open(config, &accounts, err) != 0)
+		return -1;
+	struct listener **listeners =
+		setup_listeners_open(config, present, present_count, NULL, 0, err);
+	if (listeners == NULL) {
+		setup_accounts_close(&accounts);
+		return -1;
+	}
+	if (refresher_adopt(self->refresher, accounts.table, accounts.accounts, err) != 0) {
+		setup_accounts_close(&accounts);
+		setup_listeners_close(listeners, config->listener_count, present, present_count);
+		return -1;
+	}
+	if (server_set_listeners(self->server, listeners, config->listener_count, err) != 0) {
+		setup_listeners_close(listeners, config->listener_count, present, present_count);
+		return -1;
+	}
+	setup_listeners_adjust(config, listeners);
+	return 0;
+}
+
+static void handle_reload(struct daemon *self)
+{
+	struct error err = ERROR_INIT;
+	service_reloading();
+	struct config *config = load_config(self->config_path);
+	if (config != NULL && reload(self, config, &err) == 0) {
+		log_set_level(config->log_level);
+		log_notice("reloaded the configuration: %zu accounts", config->account_count);
+		describe_state(self, self->status, sizeof(self->status));
+	} else {
+		if (config != NULL)
+			log_error("%s", err.message);
+		log_error("the new configuration is bad; the old one stays in force");
+		snprintf(self->status, sizeof(self->status),
+			"reload failed, the old configuration is in force: %.150s",
+			config != NULL ? err.message : "see the log");
+	}
+	config_free(config);
+	check_memory_lock();
+	/* Ready again either way: the daemon serves as before. */
+	service_ready(self->status);
+}
+
+/* Wait for signals and changes until it is time to stop. Returns the signal. */
+static int run(struct daemon *self)
+{
+	struct pollfd polls[2] = {
+		{.fd = self->signal_fd, .events = POLLIN},
+		{.fd = self->change_fd, .events = POLLIN},
+	};
+	for (;;) {
+		struct signalfd_siginfo info;
+		uint64_t changes;
+		if (poll(polls, 2, STATUS_MS) < 0 && errno != EINTR)
+			log_error("cannot wait for signals: %m");
+		if (read(self->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+			if (info.ssi_signo != SIGHUP)
+				return (int)info.ssi_signo;
+			handle_reload(self);
+		}
+		if (read(self->change_fd, &changes, sizeof(changes)) > 0 || polls[1].revents == 0)
+			update_status(self);
+	}
+}
+
+static int open_descriptors(struct daemon *self, struct error *err)
+{
+	sigset_t signals;
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	/* Blocked before any thread starts, so that they come through the descriptor alone. */
+	if (sigprocmask(SIG_BLOCK, &signals, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+		return error_set_errno(err, errno, "cannot set up signals");
+	self->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	self->change_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (self->signal_fd < 0 || self->change_fd < 0)
+		return error_set_errno(err, errno, "cannot set up signals");
+	return 0;
+}
+
+/* No core dump, no debugger of the same user, no new privileges, all descriptors there are. */
+static void guard_process(void)
+{
+	const struct rlimit no_core = {0, 0};
+	struct rlimit files;
+	if (setrlimit(RLIMIT_CORE, &no_core) != 0)
+		log_warning("cannot forbid core dumps: %m");
+	if (prctl(PR_SET_DUMPABLE, 0) != 0)
+		log_warning("cannot forbid debuggers: %m");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		log_warning("cannot forbid new privileges: %m");
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+		files.rlim_cur = files.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &files) != 0)
+			log_warning("cannot raise the limit of open files: %m");
+	}
+}
+
+static int serve(const char *config_path)
+{
+	struct daemon self = {.config_path = config_path, .signal_fd = -1, .change_fd = -1};
+	struct error err = ERROR_INIT;
+	guard_process();
+	struct config *config = load_config(config_path);
+	if (config == NULL)
+		return EXIT_CONFIGURATION;
+	log_set_level(config->log_level);
+	registry_init(&self.registry);
+	int result = open_descriptors(&self, &err);
+	if (result == 0)
+		result = start(&self, config, &err);
+	size_t account_count = config->account_count;
+	config_free(config);
+	if (result == 0) {
+		check_memory_lock();
+		describe_state(&self, self.status, sizeof(self.status));
+		log_notice(PACKAGE_NAME " " PACKAGE_VERSION " is ready with %zu accounts", account_count);
+		service_ready(self.status);
+		int signal_number = run(&self);
+		service_stopping();
+		log_notice("stopping: %s", strsignal(signal_number));
+	} else {
+		log_error("%s", err.message);
+	}
+	server_stop(self.server, GRACE_MS);
+	refresher_stop(self.refresher);
+	registry_destroy(&self.registry);
+	secret_source_forget_environment();
+	if (self.signal_fd >= 0)
+		close(self.signal_fd);
+	if (self.change_fd >= 0)
+		close(self.change_fd);
+	return result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static void print_help(FILE *out)
+{
+	fputs("Usage: mrtokend [OPTION]...\n"
+	      "Hold the credentials of Azure Mixed Reality accounts and serve their access tokens.\n"
+	      "\n"
+	      "  -c, --config FILE   read FILE and FILE.d/*.conf instead of\n"
+	      "                      " SYSCONFDIR "/mrtokend/mrtokend.conf\n"
+	      "      --check-config  print what the configuration was understood to be, and exit\n"
+	      "  -h, --help          print this, and exit\n"
+	      "  -V, --version       print the version, and exit\n"
+	      "\n"
+	      "Exit status: 0 stopped in order, 1 failed, 2 wrong usage, 78 bad configuration.\n"
+	      "SIGHUP reloads the configuration. The manual is mrtokend(8).\n",
+		out);
+}
+
+int main(int argc, char **argv)
+{
+	enum { OPTION_CHECK_CONFIG = 256 };
+	static const struct option options[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"check-config", no_argument, NULL, OPTION_CHECK_CONFIG},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{0},
+	};
+	const char *config_path = NULL;
+	bool is_check = false;
+	int option;
+	while ((option = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			config_path = optarg;
+			break;
+		case OPTION_CHECK_CONFIG:
+			is_check = true;
+			break;
+		case 'h':
+			print_help(stdout);
+			return EXIT_SUCCESS;
+		case 'V':
+			puts(PACKAGE_NAME " " PACKAGE_VERSION);
+			return EXIT_SUCCESS;
+		default:
+			fputs("Try 'mrtokend --help'.\n", stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "mrtokend: found '%s', expected options only\nTry 'mrtokend --help'.\n",
+			argv[optind]);
+		return EXIT_USAGE;
+	}
+	if (is_check)
+		return check_config(config_path);
+	log_open("mrtokend");
+	return serve(config_path);
+}

@@ -1,0 +1,373 @@
+#include "refresher.h"
+
+#include "base/heap.h"
+#include "base/http_client.h"
+#include "base/log.h"
+#include "token/schedule.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* How long to sleep while nothing is due, and while a reader still looks at something retired. */
+#define IDLE_MS 60000
+#define RECLAIM_MS 20
+
+/* What the refresh thread knows of an account beyond what it publishes. */
+struct task {
+	struct heap_node timer;
+	struct refresher *refresher;
+	struct account *account;
+	struct credential *credential;
+	const struct upstream *upstream;
+	struct upstream_exchange *exchange; /* under way, or NULL */
+	int64_t started_ms;
+	struct schedule schedule;
+};
+
+/* What one thread may ask of the refresher: the mailbox. Guarded by refresher.lock. */
+struct mail {
+	bool wants_stop;
+	bool has_tasks;
+	struct account_table *table;
+	struct task *tasks;
+	int result;
+};
+
+struct refresher {
+	struct refresher_options options;
+	pthread_t thread;
+	struct http_client *client;
+	struct heap heap;
+	struct task *tasks;
+	size_t task_count;
+	pthread_mutex_t lock; /* guards mail; nothing is done while it is held */
+	pthread_cond_t answered;
+	struct mail mail;
+};
+
+static int64_t now_ms(const struct refresher *refresher)
+{
+	return clock_boottime_ms(refresher->options.clock);
+}
+
+/* From 0 up to but not including 1. Without random bytes there is no jitter, and no harm. */
+static double roll(void)
+{
+	uint32_t number = 0;
+	if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number))
+		return 0;
+	return (double)number / 4294967296.0;
+}
+
+static void publish_report(struct task *task, const struct error *err)
+{
+	struct refresher *refresher = task->refresher;
+	const struct account_report *before = atomic_load(&task->account->report);
+	struct account_report *report = malloc(sizeof(*report));
+	if (report == NULL)
+		return; /* people see the last report for longer; tokens do not depend on it */
+	*report = *before;
+	report->failures = task->schedule.failures;
+	report->next_ms = task->schedule.next_ms;
+	if (err == NULL) {
+		report->refreshed_on = clock_realtime_s(refresher->options.clock);
+		report->error = ERROR_INIT;
+	} else {
+		report->failed_on = clock_realtime_s(refresher->options.clock);
+		report->error = *err;
+	}
+	account_publish_report(refresher->options.registry, task->account, report);
+	refresher->options.on_change(refresher->options.context);
+}
+
+static void task_failed(struct task *task, const struct error *err)
+{
+	struct refresher *refresher = task->refresher;
+	const struct account_settings *settings = &task->account->settings;
+	const struct snapshot *snapshot = atomic_load(&task->account->snapshot);
+	int64_t now = now_ms(refresher);
+	schedule_failed(&task->schedule, now, err, roll());
+	heap_put(&refresher->heap, &task->timer, task->schedule.next_ms);
+	char left[64] = "there is no valid token";
+	if (snapshot_is_valid(snapshot, now))
+		snprintf(left, sizeof(left), "the present token lives %" PRId64 " s more",
+			(snapshot->dead_at_ms - now) / 1000);
+	const struct log_field fields[] = {
+		{"ACCOUNT", settings->name},
+		{"UPSTREAM", settings->endpoint},
+		{"ERROR_CODE", error_code_name(err->code)},
+		{"MS_CV", err->correlation_vector[0] == '\0' ? NULL : err->correlation_vector},
+		{0},
+	};
+	/* Someone must act where time does not mend it, or where clients are without a token. */
+	bool is_urgent = error_class_of(err->code) != ERROR_CLASS_RETRY ||
+			 !snapshot_is_valid(snapshot, now);
+	log_event(is_urgent ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, fields,
+		"account %s (%s): refresh failed (failure %u in a row): %s; %s; trying again in %.1f s",
+		settings->name, settings->account_id, task->schedule.failures, err->message, left,
+		(double)(task->schedule.next_ms - now) / 1000);
+	publish_report(task, err);
+}
+
+static int64_t lifetime_ms_of(const struct refresher *refresher, const struct upstream_token *token)
+{
+	/* The upstream's clock made the expiry, so the upstream's clock tells how far off it is. */
+	int64_t from_s = token->server_date_s >= 0 ? token->server_date_s
+						   : clock_realtime_s(refresher->options.clock);
+	return (token->expires_on - from_s) * 1000;
+}
+
+static void task_succeeded(struct task *task, struct upstream_token *token)
+{
+	struct refresher *refresher = task->refresher;
+	const struct account_settings *settings = &task->account->settings;
+	struct error err = ERROR_INIT;
+	int64_t now = now_ms(refresher);
+	/* The Date has whole seconds and may be as old as the request: count both against the token. */
+	int64_t lifetime_ms = lifetime_ms_of(refresher, token) - 1000 - (now - task->started_ms);
+	if (lifetime_ms <= 0) {
+		error_set(&err, ERR_UPSTREAM_FORMAT,
+			"%s answered with a token that expires at %" PRId64
+			", which is not after the answer's own time; expected one with a life ahead",
+			settings->endpoint, token->expires_on);
+		task_failed(task, &err);
+		return;
+	}
+	schedule_succeeded(&task->schedule, now, lifetime_ms, roll());
+	const struct snapshot_parts parts = {
+		.account = settings->name,
+		.account_id = settings->account_id,
+		.account_domain = settings->account_domain,
+		.expires_on = token->expires_on,
+		.refresh_on =
+			token->expires_on - (now + lifetime_ms - task->schedule.next_ms) / 1000,
+		.dead_at_ms = now + lifetime_ms,
+		.received_ms = now,
+	};
+	struct snapshot *snapshot =
+		snapshot_build(token->token, &parts, refresher->options.answer_maker, &err);
+	if (snapshot == NULL) {
+		error_wrap(&err, "%s", settings->endpoint);
+		task_failed(task, &err);
+		return;
+	}
+	token->token = NULL;
+	account_publish_snapshot(refresher->options.registry, task->account, snapshot);
+	heap_put(&refresher->heap, &task->timer, task->schedule.next_ms);
+	publish_report(task, NULL);
+	const struct log_field fields[] = {
+		{"ACCOUNT", settings->name},
+		{"UPSTREAM", settings->endpoint},
+		{0},
+	};
+	log_event(LOG_LEVEL_INFO, fields,
+		"account %s (%s): new token, valid for %" PRId64 " s, next refresh in %" PRId64 " s",
+		settings->name, settings->account_id, lifetime_ms / 1000,
+		(task->schedule.next_ms - now) / 1000);
+}
+
+static void on_exchange_done(
+	void *context, struct upstream_token *token, const struct error *err)
+{
+	struct task *task = context;
+	task->exchange = NULL;
+	if (token != NULL)
+		task_succeeded(task, token);
+	else
+		task_failed(task, err);
+}
+
+static void start_exchange(struct task *task)
+{
+	heap_remove(&task->refresher->heap, &task->timer);
+	task->started_ms = now_ms(task->refresher);
+	struct upstream_exchange *exchange = task->upstream->start(&task->account->settings,
+		task->credential, task->refresher->client, on_exchange_done, task);
+	/* When it is NULL, on_exchange_done() was called already and has set the next date. */
+	if (exchange != NULL)
+		task->exchange = exchange;
+}
+
+static void tasks_free(struct task *tasks, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (tasks[i].exchange != NULL)
+			tasks[i].upstream->cancel(tasks[i].exchange);
+		credential_close(tasks[i].credential);
+	}
+	free(tasks);
+}
+
+/*
+ * Carry over from `before` what it has for the same token. Readers of the old table still find the
+ * snapshot there, but the new account owns it.
+ */
+static void task_inherit(struct task *task, struct task *before)
+{
+	const struct account_report *report = atomic_load(&before->account->report);
+	task->schedule = before->schedule;
+	/* A configuration that was changed is a reason to try again now. */
+	if (before->schedule.failures > 0)
+		task->schedule.next_ms = 0;
+	*atomic_load(&task->account->report) = *report;
+	atomic_store(&task->account->snapshot, atomic_load(&before->account->snapshot));
+	before->account->has_given_snapshot_away = true;
+}
+
+/* The task of the account that had that name in `table`, or NULL. */
+static struct task *find_task(
+	const struct refresher *refresher, const struct account_table *table, const char *name)
+{
+	const struct account *account = table == NULL ? NULL : account_table_find(table, name);
+	return account == NULL ? NULL : &refresher->tasks[account->index];
+}
+
+static int adopt(struct refresher *refresher, struct account_table *table, struct task *tasks)
+{
+	struct registry *registry = refresher->options.registry;
+	struct account_table *old = atomic_load(&registry->table);
+	if (heap_reserve(&refresher->heap, refresher->task_count + table->count) != 0)
+		return -1;
+	for (size_t i = 0; i < table->count; i++) {
+		const struct account_settings *settings = &tasks[i].account->settings;
+		struct task *before = find_task(refresher, old, settings->name);
+		if (before != NULL &&
+			account_settings_name_same_token(&before->account->settings, settings))
+			task_inherit(&tasks[i], before);
+	}
+	atomic_store(&registry->table, table);
+	for (size_t i = 0; i < refresher->task_count; i++)
+		heap_remove(&refresher->heap, &refresher->tasks[i].timer);
+	tasks_free(refresher->tasks, refresher->task_count);
+	epoch_retire(&registry->epoch, old, account_table_free);
+	refresher->tasks = tasks;
+	refresher->task_count = table->count;
+	for (size_t i = 0; i < table->count; i++)
+		heap_put(&refresher->heap, &tasks[i].timer, tasks[i].schedule.next_ms);
+	refresher->options.on_change(refresher->options.context);
+	return 0;
+}
+
+/* Do what the mailbox asks. Returns whether to go on. */
+static bool read_mail(struct refresher *refresher)
+{
+	pthread_mutex_lock(&refresher->lock);
+	struct mail mail = refresher->mail;
+	pthread_mutex_unlock(&refresher->lock);
+	if (mail.has_tasks) {
+		int result = adopt(refresher, mail.table, mail.tasks);
+		pthread_mutex_lock(&refresher->lock);
+		refresher->mail.has_tasks = false;
+		refresher->mail.result = result;
+		pthread_cond_signal(&refresher->answered);
+		pthread_mutex_unlock(&refresher->lock);
+	}
+	return !mail.wants_stop;
+}
+
+static int time_to_wait(struct refresher *refresher, bool has_retired)
+{
+	const struct heap_node *first = heap_first(&refresher->heap);
+	int64_t wait_ms = has_retired ? RECLAIM_MS : IDLE_MS;
+	if (first != NULL) {
+		int64_t until_due = first->due_ms - now_ms(refresher);
+		if (until_due < wait_ms)
+			wait_ms = until_due < 0 ? 0 : until_due;
+	}
+	return (int)wait_ms;
+}
+
+static void *refresher_main(void *context)
+{
+	struct refresher *refresher = context;
+	while (read_mail(refresher)) {
+		struct heap_node *node;
+		while ((node = heap_first(&refresher->heap)) != NULL &&
+			node->due_ms <= now_ms(refresher))
+			start_exchange(node->owner);
+		bool has_retired = epoch_reclaim(&refresher->options.registry->epoch);
+		http_client_run(refresher->client, time_to_wait(refresher, has_retired));
+	}
+	tasks_free(refresher->tasks, refresher->task_count);
+	refresher->tasks = NULL;
+	return NULL;
+}
+
+struct refresher *refresher_start(const struct refresher_options *options, struct error *err)
+{
+	struct refresher *refresher = calloc(1, sizeof(*refresher));
+	if (refresher == NULL) {
+		error_set(err, ERR_NO_MEMORY, "cannot start the refresh thread: out of memory");
+		return NULL;
+	}
+	refresher->options = *options;
+	pthread_mutex_init(&refresher->lock, NULL);
+	pthread_cond_init(&refresher->answered, NULL);
+	refresher->client = http_client_new(err);
+	if (refresher->client == NULL) {
+		free(refresher);
+		return NULL;
+	}
+	int failed = pthread_create(&refresher->thread, NULL, refresher_main, refresher);
+	if (failed != 0) {
+		error_set_errno(err, failed, "cannot start the refresh thread");
+		http_client_free(refresher->client);
+		free(refresher);
+		return NULL;
+	}
+	pthread_setname_np(refresher->thread, "refresh");
+	return refresher;
+}
+
+int refresher_adopt(struct refresher *refresher, struct account_table *table,
+	struct refresher_account *accounts, struct error *err)
+{
+	struct task *tasks = calloc(table->count + 1, sizeof(*tasks));
+	if (tasks == NULL)
+		return error_set(err, ERR_NO_MEMORY, "cannot adopt the configuration: out of memory");
+	for (size_t i = 0; i < table->count; i++) {
+		tasks[i] = (struct task){
+			.refresher = refresher,
+			.account = table->accounts[i],
+			.credential = accounts[i].credential,
+			.upstream = accounts[i].upstream,
+		};
+		tasks[i].timer.owner = &tasks[i];
+	}
+	pthread_mutex_lock(&refresher->lock);
+	refresher->mail.table = table;
+	refresher->mail.tasks = tasks;
+	refresher->mail.has_tasks = true;
+	http_client_wake(refresher->client);
+	while (refresher->mail.has_tasks)
+		pthread_cond_wait(&refresher->answered, &refresher->lock);
+	int result = refresher->mail.result;
+	pthread_mutex_unlock(&refresher->lock);
+	if (result != 0) {
+		free(tasks);
+		return error_set(err, ERR_NO_MEMORY, "cannot adopt the configuration: out of memory");
+	}
+	free(accounts);
+	return 0;
+}
+
+void refresher_stop(struct refresher *refresher)
+{
+	if (refresher == NULL)
+		return;
+	pthread_mutex_lock(&refresher->lock);
+	refresher->mail.wants_stop = true;
+	pthread_mutex_unlock(&refresher->lock);
+	http_client_wake(refresher->client);
+	pthread_join(refresher->thread, NULL);
+	http_client_free(refresher->client);
+	heap_free(&refresher->heap);
+	pthread_cond_destroy(&refresher->answered);
+	pthread_mutex_destroy(&refresher->lock);
+	free(refresher);
+}

@@ -1,0 +1,165 @@
+#include "server/answer.h"
+
+#include "base/text.h"
+#include "server/server.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define REQUEST_ID_HEADER "X-Request-Id"
+#define REQUEST_ID_LEN 16
+
+/*
+ * A ready answer is one response that all its requests share. Its identifier header has a fixed
+ * width, and its value lies in memory of libmicrohttpd that `request_id` points to; writing there
+ * just before the response is queued gives each request its own, because libmicrohttpd copies the
+ * headers into the connection's buffer before it comes back to the event loop, on the one server
+ * thread. The test `every_answer_has_its_own_request_id` holds libmicrohttpd to that.
+ */
+struct answer {
+	struct MHD_Response *response;
+	char *request_id;
+};
+
+static void write_request_id(uint64_t number, char *out)
+{
+	static const char digits[] = "0123456789abcdef";
+	for (int i = REQUEST_ID_LEN - 1; i >= 0; i--) {
+		out[i] = digits[number & 15];
+		number >>= 4;
+	}
+}
+
+/* The headers of every answer. Returns whether there was memory for them. */
+static bool add_common_headers(struct MHD_Response *response, const char *content_type)
+{
+	return MHD_add_response_header(response, "Content-Type", content_type) == MHD_YES &&
+	       MHD_add_response_header(response, "Cache-Control", "no-store") == MHD_YES &&
+	       MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") == MHD_YES;
+}
+
+static void free_body(void *body)
+{
+	secret_free(body);
+}
+
+static void answer_release(void *object)
+{
+	struct answer *answer = object;
+	MHD_destroy_response(answer->response);
+	free(answer);
+}
+
+static void *answer_make(
+	enum representation representation, struct secret *body, const char *etag)
+{
+	static const char *const content_types[REPRESENTATION_COUNT] = {
+		[REPRESENTATION_JSON] = "application/json; charset=utf-8",
+		[REPRESENTATION_TEXT] = "text/plain; charset=utf-8",
+		[REPRESENTATION_HEADER] = "text/plain; charset=utf-8",
+		[REPRESENTATION_STS] = "application/json; charset=utf-8",
+	};
+	struct answer *answer = calloc(1, sizeof(*answer));
+	if (answer != NULL)
+		answer->response = MHD_create_response_from_buffer_with_free_callback_cls(
+			secret_len(body), (void *)secret_bytes(body), free_body, body);
+	if (answer == NULL || answer->response == NULL) {
+		free(answer);
+		secret_free(body);
+		return NULL;
+	}
+	if (!add_common_headers(answer->response, content_types[representation]) ||
+		MHD_add_response_header(answer->response, "ETag", etag) != MHD_YES ||
+		MHD_add_response_header(answer->response, "Vary", "Accept") != MHD_YES ||
+		MHD_add_response_header(answer->response, REQUEST_ID_HEADER, "0000000000000000") !=
+			MHD_YES) {
+		answer_release(answer);
+		return NULL;
+	}
+	answer->request_id = (char *)MHD_get_response_header(answer->response, REQUEST_ID_HEADER);
+	return answer;
+}
+
+const struct answer_maker server_answer_maker = {
+	.make = answer_make,
+	.release = answer_release,
+};
+
+enum MHD_Result answer_send_ready(struct request *request, struct answer *answer)
+{
+	write_request_id(request->number, answer->request_id);
+	return MHD_queue_response(request->connection, MHD_HTTP_OK, answer->response);
+}
+
+/* Make and queue an answer for this request alone; `extra` is name, value, name, ..., NULL. */
+static enum MHD_Result send_text(struct request *request, unsigned status, const char *body,
+	const char *content_type, const char *const *extra)
+{
+	char id[REQUEST_ID_LEN + 1] = {0};
+	write_request_id(request->number, id);
+	struct MHD_Response *response = MHD_create_response_from_buffer(
+		strlen(body), (void *)body, MHD_RESPMEM_MUST_COPY);
+	if (response == NULL)
+		return MHD_NO;
+	bool is_complete = add_common_headers(response, content_type) &&
+			   MHD_add_response_header(response, REQUEST_ID_HEADER, id) == MHD_YES;
+	for (size_t i = 0; extra[i] != NULL; i += 2)
+		is_complete = is_complete &&
+			      MHD_add_response_header(response, extra[i], extra[i + 1]) == MHD_YES;
+	enum MHD_Result result =
+		is_complete ? MHD_queue_response(request->connection, status, response) : MHD_NO;
+	MHD_destroy_response(response);
+	return result;
+}
+
+static enum MHD_Result send_json_with(struct request *request, unsigned status,
+	struct json_object *body, const char *const *extra)
+{
+	const char *string = json_object_to_json_string_ext(
+		body, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+	enum MHD_Result result = MHD_NO;
+	_cleanup_text_ struct text line = {0};
+	if (string != NULL) {
+		text_appendf(&line, "%s\n", string);
+		if (text_string(&line) != NULL)
+			result = send_text(
+				request, status, line.data, "application/json; charset=utf-8", extra);
+	}
+	json_object_put(body);
+	return result;
+}
+
+enum MHD_Result answer_send_json(struct request *request, unsigned status, struct json_object *body)
+{
+	const char *const nothing[] = {NULL};
+	return send_json_with(request, status, body, nothing);
+}
+
+enum MHD_Result answer_send_error(struct request *request, const struct answer_error *error)
+{
+	struct json_object *root = json_object_new_object();
+	struct json_object *object = json_object_new_object();
+	const char *extra[5] = {NULL};
+	size_t extras = 0;
+	char seconds[24];
+	json_object_object_add(root, "error", object);
+	json_object_object_add(object, "code", json_object_new_string(error->code));
+	json_object_object_add(object, "message", json_object_new_string(error->message));
+	json_object_object_add(object, "account",
+		error->account == NULL ? NULL : json_object_new_string(error->account));
+	json_object_object_add(object, "retry_after",
+		error->retry_after_s < 0 ? NULL : json_object_new_int64(error->retry_after_s));
+	if (error->retry_after_s >= 0) {
+		snprintf(seconds, sizeof(seconds), "%" PRId64, error->retry_after_s);
+		extra[extras++] = "Retry-After";
+		extra[extras++] = seconds;
+	}
+	if (error->allow != NULL) {
+		extra[extras++] = "Allow";
+		extra[extras++] = error->allow;
+	}
+	extra[extras] = NULL;
+	return send_json_with(request, error->status, root, extra);
+}

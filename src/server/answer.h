@@ -1,0 +1,36 @@
+/*
+ * Answers: the ready ones of the snapshots, and those that are made for one request. The server
+ * thread, but for server_answer_maker, whose functions the refresh thread calls.
+ */
+#ifndef MRTOKEND_SERVER_ANSWER_H
+#define MRTOKEND_SERVER_ANSWER_H
+
+#include "server/routes.h"
+
+#include <json-c/json.h>
+#include <microhttpd.h>
+
+struct answer;
+
+/*
+ * Send a ready answer. Allocates nothing: libmicrohttpd takes a reference of its own, and this
+ * request's identifier is written into the place that the answer keeps for it.
+ */
+enum MHD_Result answer_send_ready(struct request *request, struct answer *answer);
+
+/* Send JSON. `body` is released. */
+enum MHD_Result answer_send_json(struct request *request, unsigned status, struct json_object *body);
+
+struct answer_error {
+	unsigned status;
+	const char *code;    /* stable: "not_found", "no_valid_token", ... */
+	const char *message; /* for people */
+	const char *account; /* or NULL */
+	int64_t retry_after_s; /* or -1 */
+	const char *allow;   /* the Allow header of a 405, or NULL */
+};
+
+/* Send the interface's error object. */
+enum MHD_Result answer_send_error(struct request *request, const struct answer_error *error);
+
+#endif

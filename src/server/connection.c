@@ -1,0 +1,103 @@
+#include "server/connection.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+static const int64_t time_of_phase_ms[CONNECTION_PHASE_COUNT] = {
+	[CONNECTION_FRESH] = CONNECTION_REQUEST_MS,
+	[CONNECTION_BUSY] = CONNECTION_ANSWER_MS,
+	[CONNECTION_KEPT] = CONNECTION_IDLE_MS,
+};
+
+static void list_append(struct connections *connections, struct connection *connection)
+{
+	enum connection_phase phase = connection->phase;
+	connection->next = NULL;
+	connection->previous = connections->last[phase];
+	if (connection->previous != NULL)
+		connection->previous->next = connection;
+	else
+		connections->first[phase] = connection;
+	connections->last[phase] = connection;
+	connections->count[phase]++;
+}
+
+static void list_remove(struct connections *connections, struct connection *connection)
+{
+	enum connection_phase phase = connection->phase;
+	if (connection->previous != NULL)
+		connection->previous->next = connection->next;
+	else
+		connections->first[phase] = connection->next;
+	if (connection->next != NULL)
+		connection->next->previous = connection->previous;
+	else
+		connections->last[phase] = connection->previous;
+	connections->count[phase]--;
+}
+
+struct connection *connection_new(
+	struct connections *connections, int fd, const void *owner, int64_t now_ms)
+{
+	struct connection *connection = calloc(1, sizeof(*connection));
+	if (connection == NULL)
+		return NULL;
+	connection->fd = fd;
+	connection->owner = owner;
+	connection->phase = CONNECTION_FRESH;
+	connection->deadline_ms = now_ms + CONNECTION_REQUEST_MS;
+	list_append(connections, connection);
+	return connection;
+}
+
+void connection_enter(struct connections *connections, struct connection *connection,
+	enum connection_phase phase, int64_t now_ms)
+{
+	list_remove(connections, connection);
+	connection->phase = phase;
+	connection->deadline_ms = now_ms + time_of_phase_ms[phase];
+	list_append(connections, connection);
+}
+
+void connection_free(struct connections *connections, struct connection *connection)
+{
+	list_remove(connections, connection);
+	free(connection);
+}
+
+void connections_expire(struct connections *connections, int64_t now_ms)
+{
+	for (int phase = 0; phase < CONNECTION_PHASE_COUNT; phase++) {
+		struct connection *connection = connections->first[phase];
+		while (connection != NULL && connection->deadline_ms <= now_ms) {
+			connection_shut_down(connection);
+			/* To the end of the list, so that it is not looked at again before long. */
+			connection_enter(connections, connection, connection->phase, now_ms);
+			connection = connections->first[phase];
+		}
+	}
+}
+
+void connection_shut_down(struct connection *connection)
+{
+	shutdown(connection->fd, SHUT_RDWR);
+}
+
+void connections_shut_down(
+	struct connections *connections, enum connection_phase phase, const void *owner)
+{
+	for (struct connection *c = connections->first[phase]; c != NULL; c = c->next)
+		if (c->owner == owner)
+			connection_shut_down(c);
+}
+
+int64_t connections_next_ms(const struct connections *connections)
+{
+	int64_t next_ms = INT64_MAX;
+	for (int phase = 0; phase < CONNECTION_PHASE_COUNT; phase++)
+		if (connections->first[phase] != NULL &&
+			connections->first[phase]->deadline_ms < next_ms)
+			next_ms = connections->first[phase]->deadline_ms;
+	return next_ms;
+}

@@ -1,0 +1,63 @@
+/*
+ * What the server knows of a connection beyond libmicrohttpd, and how long each may take over what.
+ * The server thread.
+ */
+#ifndef MRTOKEND_SERVER_CONNECTION_H
+#define MRTOKEND_SERVER_CONNECTION_H
+
+#include <stdint.h>
+
+/* From connecting to a complete request. */
+#define CONNECTION_REQUEST_MS 10000
+/* From one answer to the next complete request. */
+#define CONNECTION_IDLE_MS 120000
+/* From a complete request to an answer that the client has taken. */
+#define CONNECTION_ANSWER_MS 30000
+
+enum connection_phase {
+	CONNECTION_FRESH,   /* no request yet */
+	CONNECTION_BUSY,    /* a request is being answered */
+	CONNECTION_KEPT,    /* between two requests */
+	CONNECTION_PHASE_COUNT,
+};
+
+struct connection {
+	struct connection *next;
+	struct connection *previous;
+	enum connection_phase phase;
+	int64_t deadline_ms; /* CLOCK_BOOTTIME */
+	int fd;              /* libmicrohttpd's */
+	const void *owner;   /* whose connection it is: the door it came in by */
+};
+
+/* One list for each phase. All in a list have the same time, so the first is due first. */
+struct connections {
+	struct connection *first[CONNECTION_PHASE_COUNT];
+	struct connection *last[CONNECTION_PHASE_COUNT];
+	unsigned count[CONNECTION_PHASE_COUNT];
+};
+
+/* A new connection in phase FRESH. NULL: no memory. */
+struct connection *connection_new(
+	struct connections *connections, int fd, const void *owner, int64_t now_ms);
+
+/* It is in this phase from now on. */
+void connection_enter(struct connections *connections, struct connection *connection,
+	enum connection_phase phase, int64_t now_ms);
+
+void connection_free(struct connections *connections, struct connection *connection);
+
+/* Shut down those whose time is over. */
+void connections_expire(struct connections *connections, int64_t now_ms);
+
+/* Shut it down; libmicrohttpd then sees its end and closes it. */
+void connection_shut_down(struct connection *connection);
+
+/* Shut down all of that owner that are in the phase. */
+void connections_shut_down(
+	struct connections *connections, enum connection_phase phase, const void *owner);
+
+/* When the next one is due, or INT64_MAX. */
+int64_t connections_next_ms(const struct connections *connections);
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * Paths and their handlers: one table. The server thread.
+ */
+#ifndef MRTOKEND_SERVER_ROUTES_H
+#define MRTOKEND_SERVER_ROUTES_H
+
+#include "token/account.h"
+
+#include <microhttpd.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define ROUTE_ARGUMENT_MAX 128
+
+/* A complete request. It lives while its handler runs, and so does all that it points to. */
+struct request {
+	struct MHD_Connection *connection;
+	const struct account_table *table; /* the present configuration's */
+	uint64_t number;                   /* unlike that of any other request of this process */
+	int64_t now_ms;                    /* CLOCK_BOOTTIME */
+	char argument[ROUTE_ARGUMENT_MAX]; /* what stands for * in the path, decoded */
+};
+
+typedef enum MHD_Result (*route_handler)(struct request *request);
+
+struct route {
+	const char *path; /* '*' stands for one segment */
+	route_handler handle;
+};
+
+/* All routes, the busiest first, ended by a NULL path. Each answers GET and HEAD. */
+extern const struct route routes[];
+
+/*
+ * Answer a request: find its route and call the handler, or say why there is none.
+ * path  as it was sent, not yet decoded
+ */
+enum MHD_Result routes_answer(struct request *request, const char *method, const char *path);
+
+/* Refuse a request that has a body. */
+enum MHD_Result routes_refuse_body(struct request *request);
+
+/*
+ * Check that the query has no other parameters than these (ended by NULL), and none twice.
+ * Returns true; or false when it has, and then the error was sent, with the result in *result.
+ */
+bool route_query_is_clean(
+	struct request *request, const char *const *known, enum MHD_Result *result);
+
+enum MHD_Result route_default_token(struct request *request);
+enum MHD_Result route_account_token(struct request *request);
+enum MHD_Result route_sts_token(struct request *request);
+enum MHD_Result route_accounts(struct request *request);
+enum MHD_Result route_account(struct request *request);
+enum MHD_Result route_healthz(struct request *request);
+enum MHD_Result route_readyz(struct request *request);
+
+#endif

@@ -1,0 +1,157 @@
+/*
+ * The tokens. Nothing here allocates, locks or builds anything while there is a valid token.
+ */
+#include "base/text.h"
+#include "server/answer.h"
+#include "server/routes.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <strings.h>
+
+static enum MHD_Result refuse_account(
+	struct request *request, const char *message, const char *account)
+{
+	const struct answer_error error = {
+		.status = MHD_HTTP_NOT_FOUND,
+		.code = "not_found",
+		.message = message,
+		.account = account,
+		.retry_after_s = -1,
+	};
+	return answer_send_error(request, &error);
+}
+
+/* Say why there is no token, in the words of the exchange that failed. */
+static enum MHD_Result refuse_without_token(
+	struct request *request, const struct account *account, const struct snapshot *snapshot)
+{
+	const struct account_report *report = atomic_load(&account->report);
+	_cleanup_text_ struct text message = {0};
+	text_appendf(&message, "no valid token for account '%s': ", account->settings.name);
+	if (report->error.code != ERR_NONE)
+		text_append(&message, report->error.message);
+	else if (snapshot != NULL)
+		text_append(&message, "the last one has expired, and its refresh is under way");
+	else
+		text_append(&message, "the first exchange is under way");
+	if (text_string(&message) == NULL)
+		return MHD_NO;
+	int64_t wait_ms = report->next_ms - request->now_ms;
+	const struct answer_error error = {
+		.status = MHD_HTTP_SERVICE_UNAVAILABLE,
+		.code = "no_valid_token",
+		.message = message.data,
+		.account = account->settings.name,
+		.retry_after_s = wait_ms <= 1000 ? 1 : (wait_ms + 999) / 1000,
+	};
+	return answer_send_error(request, &error);
+}
+
+static enum MHD_Result send_token(struct request *request, const struct account *account,
+	enum representation representation)
+{
+	const struct snapshot *snapshot = atomic_load(&account->snapshot);
+	if (!snapshot_is_valid(snapshot, request->now_ms))
+		return refuse_without_token(request, account, snapshot);
+	return answer_send_ready(request, snapshot->answers[representation]);
+}
+
+/* Where in an Accept header the media type stands, or NULL. */
+static const char *find_media_type(const char *accept, const char *type)
+{
+	const char *found = strcasestr(accept, type);
+	return found != NULL && strchr(" ,;", found[strlen(type)]) != NULL ? found : NULL;
+}
+
+/* Plain text is for those who ask for it before JSON; everyone else gets JSON. */
+static bool wants_text(struct request *request)
+{
+	const char *accept = MHD_lookup_connection_value(
+		request->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
+	if (accept == NULL || strcmp(accept, "*/*") == 0)
+		return false;
+	const char *text = find_media_type(accept, "text/plain");
+	const char *json = find_media_type(accept, "application/json");
+	return text != NULL && (json == NULL || text < json);
+}
+
+/* The form that the request asks for. Returns 0, or -1 when the answer says what is wrong with it. */
+static int choose(
+	struct request *request, enum representation *representation, enum MHD_Result *result)
+{
+	static const char *const known[] = {"format", NULL};
+	static const struct {
+		const char *word;
+		enum representation representation;
+	} formats[] = {
+		{"json", REPRESENTATION_JSON},
+		{"text", REPRESENTATION_TEXT},
+		{"header", REPRESENTATION_HEADER},
+	};
+	if (!route_query_is_clean(request, known, result))
+		return -1;
+	const char *format =
+		MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "format");
+	if (format == NULL) {
+		*representation = wants_text(request) ? REPRESENTATION_TEXT : REPRESENTATION_JSON;
+		return 0;
+	}
+	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+		if (strcmp(format, formats[i].word) == 0) {
+			*representation = formats[i].representation;
+			return 0;
+		}
+	}
+	const struct answer_error error = {
+		.status = MHD_HTTP_BAD_REQUEST,
+		.code = "bad_request",
+		.message = "unknown format; expected format=json, format=text or format=header",
+		.retry_after_s = -1,
+	};
+	*result = answer_send_error(request, &error);
+	return -1;
+}
+
+static enum MHD_Result send_chosen(struct request *request, const struct account *account)
+{
+	enum representation representation = REPRESENTATION_JSON;
+	enum MHD_Result result = MHD_NO;
+	if (choose(request, &representation, &result) != 0)
+		return result;
+	return send_token(request, account, representation);
+}
+
+enum MHD_Result route_default_token(struct request *request)
+{
+	if (request->table->default_account == NULL)
+		return refuse_account(request,
+			"there is no default account; ask for /v1/accounts/{name}/token, or set "
+			"default_account in the configuration",
+			NULL);
+	return send_chosen(request, request->table->default_account);
+}
+
+enum MHD_Result route_account_token(struct request *request)
+{
+	const struct account *account = account_table_find(request->table, request->argument);
+	if (account == NULL)
+		return refuse_account(request,
+			"there is no account of this name; /v1/accounts lists them", request->argument);
+	return send_chosen(request, account);
+}
+
+/* The STS's own path and shape, for clients whose endpoint is overridden: azure-protocol.md A.1. */
+enum MHD_Result route_sts_token(struct request *request)
+{
+	static const char *const known[] = {"api-version", NULL};
+	enum MHD_Result result = MHD_NO;
+	if (!route_query_is_clean(request, known, &result))
+		return result;
+	const struct account *account = account_table_find_id(request->table, request->argument);
+	if (account == NULL)
+		return refuse_account(request,
+			"there is no account of this identifier; /v1/accounts lists them",
+			request->argument);
+	return send_token(request, account, REPRESENTATION_STS);
+}

@@ -1,0 +1,31 @@
+/*
+ * What the service manager is told and what it passes. Without a service manager nothing happens;
+ * a notification that fails is a warning and no more. The main thread.
+ */
+#ifndef MRTOKEND_SERVICE_SYSTEMD_H
+#define MRTOKEND_SERVICE_SYSTEMD_H
+
+#include "base/error.h"
+
+#include <stddef.h>
+
+/* Tell the state. `status` is one line for `systemctl status`. Source: sd_notify(3). */
+void service_ready(const char *status);
+void service_status(const char *status);
+void service_reloading(void);
+void service_stopping(void);
+
+struct passed_socket {
+	char *name; /* FileDescriptorName= of the socket unit */
+	int fd;     /* -1 once somebody took it */
+};
+
+/*
+ * The descriptors that were passed (sd_listen_fds(3)); the variables are unset. Free with
+ * service_sockets_free(), which closes those that nobody took.
+ * Returns 0 with *sockets and *count, or -1 with *err.
+ */
+int service_take_sockets(struct passed_socket **sockets, size_t *count, struct error *err);
+void service_sockets_free(struct passed_socket *sockets, size_t count);
+
+#endif

@@ -1,0 +1,183 @@
+#include "token/account.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+void account_settings_clear(struct account_settings *settings)
+{
+	free(settings->name);
+	free(settings->kind);
+	free(settings->account_id);
+	free(settings->account_domain);
+	free(settings->endpoint);
+	free(settings->ca_file);
+	free(settings->credential);
+	*settings = (struct account_settings){0};
+}
+
+bool account_settings_name_same_token(
+	const struct account_settings *a, const struct account_settings *b)
+{
+	return strcmp(a->name, b->name) == 0 && strcmp(a->kind, b->kind) == 0 &&
+	       strcasecmp(a->account_id, b->account_id) == 0 &&
+	       strcmp(a->account_domain, b->account_domain) == 0 &&
+	       strcmp(a->endpoint, b->endpoint) == 0;
+}
+
+struct account *account_new(struct account_settings *settings)
+{
+	struct account *account = calloc(1, sizeof(*account));
+	struct account_report *report = calloc(1, sizeof(*report));
+	if (account == NULL || report == NULL) {
+		free(account);
+		free(report);
+		return NULL;
+	}
+	report->error = ERROR_INIT;
+	atomic_init(&account->snapshot, NULL);
+	atomic_init(&account->report, report);
+	account->settings = *settings;
+	*settings = (struct account_settings){0};
+	return account;
+}
+
+void account_free(struct account *account)
+{
+	if (account == NULL)
+		return;
+	if (!account->has_given_snapshot_away)
+		snapshot_free(atomic_load(&account->snapshot));
+	free(atomic_load(&account->report));
+	account_settings_clear(&account->settings);
+	free(account);
+}
+
+enum account_state account_state_of(
+	const struct account_report *report, const struct snapshot *snapshot, int64_t now_ms)
+{
+	bool has_failed = report->error.code != ERR_NONE;
+	if (snapshot_is_valid(snapshot, now_ms))
+		return has_failed ? ACCOUNT_DEGRADED : ACCOUNT_VALID;
+	return has_failed || snapshot != NULL ? ACCOUNT_FAILED : ACCOUNT_STARTING;
+}
+
+const char *account_state_name(enum account_state state)
+{
+	static const char *const names[] = {
+		[ACCOUNT_STARTING] = "starting",
+		[ACCOUNT_VALID] = "valid",
+		[ACCOUNT_DEGRADED] = "degraded",
+		[ACCOUNT_FAILED] = "failed",
+	};
+	return names[state];
+}
+
+/* FNV-1a over the lower-case letters, so that one function serves both tables. */
+static size_t hash(const char *word)
+{
+	uint64_t value = UINT64_C(0xcbf29ce484222325);
+	for (; *word != '\0'; word++) {
+		unsigned char c = (unsigned char)*word;
+		if (c >= 'A' && c <= 'Z')
+			c |= 0x20;
+		value = (value ^ c) * UINT64_C(0x100000001b3);
+	}
+	return (size_t)(value ^ value >> 32);
+}
+
+struct account *account_table_find(const struct account_table *table, const char *name)
+{
+	size_t mask = table->slot_count - 1;
+	for (size_t i = hash(name) & mask; table->by_name[i] != NULL; i = (i + 1) & mask)
+		if (strcmp(table->by_name[i]->settings.name, name) == 0)
+			return table->by_name[i];
+	return NULL;
+}
+
+struct account *account_table_find_id(const struct account_table *table, const char *account_id)
+{
+	size_t mask = table->slot_count - 1;
+	for (size_t i = hash(account_id) & mask; table->by_id[i] != NULL; i = (i + 1) & mask)
+		if (strcasecmp(table->by_id[i]->settings.account_id, account_id) == 0)
+			return table->by_id[i];
+	return NULL;
+}
+
+static void slot_fill(
+	struct account **slots, size_t slot_count, const char *key, struct account *account)
+{
+	size_t i = hash(key) & (slot_count - 1);
+	while (slots[i] != NULL)
+		i = (i + 1) & (slot_count - 1);
+	slots[i] = account;
+}
+
+struct account_table *account_table_new(
+	struct account **accounts, size_t count, struct account *default_account)
+{
+	size_t slot_count = 4;
+	while (slot_count < 2 * count)
+		slot_count *= 2;
+	struct account_table *table = calloc(1, sizeof(*table));
+	struct account **by_name = calloc(slot_count, sizeof(struct account *));
+	struct account **by_id = calloc(slot_count, sizeof(struct account *));
+	if (table == NULL || by_name == NULL || by_id == NULL) {
+		free(table);
+		free(by_name);
+		free(by_id);
+		return NULL;
+	}
+	*table = (struct account_table){
+		.count = count,
+		.accounts = accounts,
+		.default_account = default_account,
+		.slot_count = slot_count,
+		.by_name = by_name,
+		.by_id = by_id,
+	};
+	for (size_t i = 0; i < count; i++) {
+		accounts[i]->index = i;
+		slot_fill(by_name, slot_count, accounts[i]->settings.name, accounts[i]);
+		if (account_table_find_id(table, accounts[i]->settings.account_id) == NULL)
+			slot_fill(by_id, slot_count, accounts[i]->settings.account_id, accounts[i]);
+	}
+	return table;
+}
+
+void account_table_free(void *object)
+{
+	struct account_table *table = object;
+	if (table == NULL)
+		return;
+	for (size_t i = 0; i < table->count; i++)
+		account_free(table->accounts[i]);
+	free(table->accounts);
+	free(table->by_name);
+	free(table->by_id);
+	free(table);
+}
+
+void registry_init(struct registry *registry)
+{
+	epoch_init(&registry->epoch);
+	atomic_init(&registry->table, NULL);
+}
+
+void registry_destroy(struct registry *registry)
+{
+	account_table_free(atomic_load(&registry->table));
+	epoch_destroy(&registry->epoch);
+}
+
+void account_publish_snapshot(
+	struct registry *registry, struct account *account, struct snapshot *snapshot)
+{
+	epoch_retire(&registry->epoch, atomic_exchange(&account->snapshot, snapshot), snapshot_free);
+}
+
+void account_publish_report(
+	struct registry *registry, struct account *account, struct account_report *report)
+{
+	epoch_retire(&registry->epoch, atomic_exchange(&account->report, report), free);
+}

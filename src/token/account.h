@@ -1,0 +1,126 @@
+/*
+ * Accounts, and the one place where the thread that refreshes them and the threads that serve them
+ * meet: the registry. The refresh thread writes; server threads read without locks, between
+ * epoch_enter() and epoch_leave(), and keep nothing of what they saw.
+ */
+#ifndef MRTOKEND_TOKEN_ACCOUNT_H
+#define MRTOKEND_TOKEN_ACCOUNT_H
+
+#include "base/epoch.h"
+#include "base/error.h"
+#include "token/snapshot.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What the configuration says of an account. All strings are owned by the account. */
+struct account_settings {
+	char *name;           /* letters, digits, '.', '_', '-' */
+	char *kind;           /* the upstream's name: "mixed_reality" */
+	char *account_id;     /* a UUID, as it was written */
+	char *account_domain; /* host name, with a port perhaps */
+	char *endpoint;       /* https://host[:port], without a slash at the end */
+	char *ca_file;        /* PEM bundle, or NULL for the system's */
+	char *credential;     /* the credential's kind, for people */
+	bool is_required;     /* readiness waits for it */
+};
+
+/* What the last exchanges came to: immutable, published anew whenever it changes. */
+struct account_report {
+	unsigned failures;      /* in a row */
+	int64_t next_ms;        /* CLOCK_BOOTTIME of the next exchange; past while one is going on */
+	int64_t refreshed_on;   /* Unix seconds of the last success, or 0 */
+	int64_t failed_on;      /* Unix seconds of the last failure, or 0 */
+	struct error error;     /* of the last failure; code ERR_NONE after a success */
+};
+
+enum account_state {
+	ACCOUNT_STARTING, /* no token yet, and no failure */
+	ACCOUNT_VALID,    /* a valid token, and the last refresh worked */
+	ACCOUNT_DEGRADED, /* a valid token, but the last refresh failed */
+	ACCOUNT_FAILED,   /* no valid token, and the last refresh failed */
+};
+
+struct account {
+	struct account_settings settings;
+	size_t index; /* in its table */
+	_Atomic(struct snapshot *) snapshot;     /* NULL before the first token */
+	_Atomic(struct account_report *) report; /* never NULL */
+	bool has_given_snapshot_away;            /* to its successor in a newer table */
+};
+
+/*
+ * A new account that has no token yet.
+ * settings  its strings are taken over on success
+ * Returns NULL when there is no memory.
+ */
+struct account *account_new(struct account_settings *settings);
+
+/* Frees what it publishes too: no reader may see it any more. NULL is fine. */
+void account_free(struct account *account);
+
+void account_settings_clear(struct account_settings *settings);
+
+/* Whether both settings name the same thing, so that a token of one is a token of the other. */
+bool account_settings_name_same_token(
+	const struct account_settings *a, const struct account_settings *b);
+
+/* The account's state at a time; `report` and `snapshot` as loaded once. Pure. */
+enum account_state account_state_of(
+	const struct account_report *report, const struct snapshot *snapshot, int64_t now_ms);
+
+/* "starting", "valid", "degraded", "failed". */
+const char *account_state_name(enum account_state state);
+
+/* Whether the snapshot is there and may be handed out at `now_ms`. */
+static inline bool snapshot_is_valid(const struct snapshot *snapshot, int64_t now_ms)
+{
+	return snapshot != NULL && now_ms < snapshot->dead_at_ms;
+}
+
+/*
+ * All accounts of one configuration, in its order. Immutable but for what the accounts publish.
+ * Look-ups cost the same for one account as for ten thousand.
+ */
+struct account_table {
+	size_t count;
+	struct account **accounts;      /* owned */
+	struct account *default_account; /* one of them, or NULL */
+	size_t slot_count;               /* a power of two */
+	struct account **by_name;        /* open addressing */
+	struct account **by_id;          /* likewise; of several with one id, the first */
+};
+
+/*
+ * accounts         the array and the accounts are taken over on success
+ * default_account  one of them, or NULL
+ * Returns NULL when there is no memory.
+ */
+struct account_table *account_table_new(
+	struct account **accounts, size_t count, struct account *default_account);
+
+/* Frees the accounts too; of the type that the epoch frees with. NULL is fine. */
+void account_table_free(void *table);
+
+/* The account of that name, or of that account id in either case; NULL when there is none. */
+struct account *account_table_find(const struct account_table *table, const char *name);
+struct account *account_table_find_id(const struct account_table *table, const char *account_id);
+
+struct registry {
+	struct epoch epoch;
+	_Atomic(struct account_table *) table; /* NULL until the first configuration is adopted */
+};
+
+void registry_init(struct registry *registry);
+
+/* Frees the table too; no thread may use the registry any more. */
+void registry_destroy(struct registry *registry);
+
+/* Publish, and retire what stood there. The refresh thread. `report` is taken over. */
+void account_publish_snapshot(
+	struct registry *registry, struct account *account, struct snapshot *snapshot);
+void account_publish_report(
+	struct registry *registry, struct account *account, struct account_report *report);
+
+#endif

@@ -1,0 +1,50 @@
+#include "token/schedule.h"
+
+static int64_t part_of(int64_t span, double roll)
+{
+	return (int64_t)((double)span * roll);
+}
+
+void schedule_succeeded(struct schedule *schedule, int64_t now_ms, int64_t lifetime_ms, double roll)
+{
+	int64_t wait_ms = lifetime_ms / 2 + part_of(lifetime_ms / 10, roll);
+	if (wait_ms < SCHEDULE_LEAST_MS)
+		wait_ms = SCHEDULE_LEAST_MS;
+	schedule->failures = 0;
+	schedule->next_ms = now_ms + wait_ms;
+}
+
+static int64_t backoff_ms(unsigned failures, double roll)
+{
+	int64_t span_ms = SCHEDULE_BACKOFF_MAX_MS;
+	unsigned doublings = failures - 1;
+	if (doublings < 16 && (int64_t)SCHEDULE_BACKOFF_FIRST_MS << doublings < span_ms)
+		span_ms = (int64_t)SCHEDULE_BACKOFF_FIRST_MS << doublings;
+	return part_of(span_ms, roll);
+}
+
+void schedule_failed(
+	struct schedule *schedule, int64_t now_ms, const struct error *err, double roll)
+{
+	int64_t wait_ms;
+	schedule->failures++;
+	if (err->retry_after_s >= 0) {
+		int64_t asked_s = err->retry_after_s < SCHEDULE_RETRY_AFTER_MAX_S
+					  ? err->retry_after_s
+					  : SCHEDULE_RETRY_AFTER_MAX_S;
+		wait_ms = asked_s * 1000 + part_of(asked_s * 100, roll);
+	} else {
+		switch (error_class_of(err->code)) {
+		case ERROR_CLASS_CREDENTIAL:
+		case ERROR_CLASS_CONFIGURATION:
+			wait_ms = SCHEDULE_BACKOFF_MAX_MS - part_of(SCHEDULE_BACKOFF_MAX_MS / 10, roll);
+			break;
+		default:
+			wait_ms = backoff_ms(schedule->failures, roll);
+			break;
+		}
+	}
+	if (wait_ms < SCHEDULE_LEAST_MS / 4)
+		wait_ms = SCHEDULE_LEAST_MS / 4;
+	schedule->next_ms = now_ms + wait_ms;
+}

@@ -1,0 +1,366 @@
+/*
+ * The exchange at the Mixed Reality STS: a bearer for an access token. Method, path, query and
+ * headers are those of MixedRealityStsClient. Source: azure-protocol.md A.1 to A.7.
+ */
+#include "base/text.h"
+#include "token/jwt.h"
+#include "upstream/upstream.h"
+
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+
+#include "config.h"
+
+#define API_VERSION "2019-02-28-preview"
+#define ANSWER_MAX ((size_t)256 * 1024)
+#define CORRELATION_VECTOR_LEN 22
+#define DETAIL_MAX 160
+#define LONGEST_SHOWN_WORD 40
+
+struct upstream_exchange {
+	const struct account_settings *account;
+	struct credential *credential;
+	struct http_client *client;
+	struct http_flight *flight;
+	struct secret *authorization; /* the whole header line */
+	size_t secret_offset;         /* in it: where the part begins that nobody may see */
+	bool is_starting;
+	bool is_over;
+	upstream_done_fn done;
+	void *context;
+};
+
+static void exchange_begin(struct upstream_exchange *exchange);
+
+static void exchange_free(struct upstream_exchange *exchange)
+{
+	secret_free(exchange->authorization);
+	free(exchange);
+}
+
+/* Tell the end, once; while start() is still running, it frees. */
+static void exchange_end(
+	struct upstream_exchange *exchange, struct upstream_token *token, const struct error *err)
+{
+	exchange->is_over = true;
+	exchange->done(exchange->context, token, err);
+	if (!exchange->is_starting)
+		exchange_free(exchange);
+}
+
+/* A new base for each exchange: 22 random letters of base64, without the ".0" of a service. */
+static int make_correlation_vector(char out[CORRELATION_VECTOR_LEN + 1])
+{
+	unsigned char bytes[18];
+	char encoded[25];
+	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+		return -1;
+	base64_encode(bytes, sizeof(bytes), encoded);
+	memcpy(out, encoded, CORRELATION_VECTOR_LEN);
+	out[CORRELATION_VECTOR_LEN] = '\0';
+	return 0;
+}
+
+static bool is_token_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       (c != '\0' && strchr("+/-_=.", c) != NULL);
+}
+
+/*
+ * Words of the upstream for people, cut to DETAIL_MAX. Whatever repeats the beginning of the
+ * credential is withheld as a whole, and any word that is long enough to be a key or a token.
+ */
+static void copy_detail(
+	const struct upstream_exchange *exchange, const char *words, size_t len, char out[DETAIL_MAX])
+{
+	const char *line = secret_bytes(exchange->authorization);
+	size_t needle = secret_len(exchange->authorization) - exchange->secret_offset;
+	if (needle > 8)
+		needle = 8;
+	if (memmem(words, len, line + exchange->secret_offset, needle) != NULL) {
+		strcpy(out, "(withheld: it repeats the credential)"); // NOLINT
+		return;
+	}
+	size_t written = 0;
+	for (size_t i = 0; i < len && written < DETAIL_MAX - 1;) {
+		size_t run = 0;
+		while (i + run < len && is_token_letter(words[i + run]))
+			run++;
+		if (run > LONGEST_SHOWN_WORD) {
+			out[written++] = '*';
+			i += run;
+		} else {
+			out[written++] = words[i++];
+			for (; run > 1 && written < DETAIL_MAX - 1; run--)
+				out[written++] = words[i++];
+		}
+	}
+	out[written] = '\0';
+	error_make_printable(out);
+}
+
+/* What the body says of the error: the usual JSON members if it has them, else its first words. */
+static void describe_body(const struct upstream_exchange *exchange,
+	const struct http_response *response, char out[DETAIL_MAX])
+{
+	const char *body = secret_bytes(response->body);
+	size_t len = secret_len(response->body);
+	struct json_object *root = json_tokener_parse(body);
+	struct json_object *inner = root;
+	struct json_object *code = NULL;
+	struct json_object *message = NULL;
+	if (json_object_is_type(root, json_type_object)) {
+		json_object_object_get_ex(root, "error", &inner);
+		if (!json_object_is_type(inner, json_type_object))
+			inner = root;
+		json_object_object_get_ex(inner, "code", &code);
+		json_object_object_get_ex(inner, "message", &message);
+	}
+	if (json_object_is_type(code, json_type_string) ||
+		json_object_is_type(message, json_type_string)) {
+		_cleanup_text_ struct text words = {0};
+		if (json_object_is_type(code, json_type_string))
+			text_append(&words, json_object_get_string(code));
+		if (json_object_is_type(message, json_type_string))
+			text_appendf(&words, "%s%s", words.len > 0 ? ": " : "",
+				json_object_get_string(message));
+		if (text_string(&words) != NULL)
+			copy_detail(exchange, words.data, words.len, out);
+	} else if (len == 0) {
+		strcpy(out, "an empty body"); // NOLINT
+	} else {
+		copy_detail(exchange, body, len, out);
+	}
+	json_object_put(root);
+}
+
+static enum error_code code_of_status(int status)
+{
+	if (status == 401 || status == 403)
+		return ERR_DENIED;
+	if (status == 408)
+		return ERR_TIMEOUT;
+	if (status == 429 || status == 503)
+		return ERR_THROTTLED;
+	if (status >= 500)
+		return ERR_UPSTREAM_FAULT;
+	return ERR_REFUSED;
+}
+
+static const char *advice_of(enum error_code code)
+{
+	switch (code) {
+	case ERR_DENIED:
+		return "; check the account's id and key, and that they belong together";
+	case ERR_REFUSED:
+		return "; check account_id, account_domain and endpoint";
+	default:
+		return "";
+	}
+}
+
+static void end_with_status(
+	struct upstream_exchange *exchange, const struct http_response *response)
+{
+	struct error err = ERROR_INIT;
+	enum error_code code = code_of_status(response->status);
+	char challenge[DETAIL_MAX] = "";
+	char body[DETAIL_MAX] = "";
+	copy_detail(exchange, response->challenge, strlen(response->challenge), challenge);
+	describe_body(exchange, response, body);
+	error_set(&err, code, "%s answered %d%s%s with %s%s%s%s", exchange->account->endpoint,
+		response->status, challenge[0] == '\0' ? "" : ", ", challenge, body,
+		response->correlation_vector[0] == '\0' ? "" : ", MS-CV ",
+		response->correlation_vector, advice_of(code));
+	err.http_status = response->status;
+	err.retry_after_s = response->retry_after_s;
+	memcpy(err.correlation_vector, response->correlation_vector,
+		sizeof(err.correlation_vector));
+	exchange_end(exchange, NULL, &err);
+}
+
+/* The member AccessToken of the answer. NULL with *err. Source: azure-protocol.md A.5. */
+static struct secret *read_token(const struct http_response *response, struct error *err)
+{
+	if (strncasecmp(response->content_type, "application/json", 16) != 0) {
+		error_set(err, ERR_UPSTREAM_FORMAT,
+			"found Content-Type %s, expected application/json (is a proxy or a captive portal "
+			"in between?)",
+			response->content_type[0] == '\0' ? "(none)" : response->content_type);
+		return NULL;
+	}
+	struct json_tokener *tokener = json_tokener_new();
+	if (tokener == NULL) {
+		error_set(err, ERR_NO_MEMORY, "out of memory");
+		return NULL;
+	}
+	struct json_object *root = json_tokener_parse_ex(
+		tokener, secret_bytes(response->body), (int)secret_len(response->body));
+	struct json_object *member = NULL;
+	struct secret *token = NULL;
+	if (!json_object_is_type(root, json_type_object))
+		error_set(err, ERR_UPSTREAM_FORMAT, "the body is not a complete JSON object");
+	else if (!json_object_object_get_ex(root, "AccessToken", &member) ||
+		 !json_object_is_type(member, json_type_string))
+		error_set(err, ERR_UPSTREAM_FORMAT, "the body has no member AccessToken with a string");
+	else
+		token = secret_from(json_object_get_string(member),
+			(size_t)json_object_get_string_len(member));
+	if (token == NULL && err->code == ERR_NONE)
+		error_set(err, ERR_NO_MEMORY, "out of memory");
+	json_object_put(root);
+	json_tokener_free(tokener);
+	return token;
+}
+
+static void end_with_token(struct upstream_exchange *exchange, const struct http_response *response)
+{
+	struct error err = ERROR_INIT;
+	struct upstream_token token = {.server_date_s = response->server_date_s};
+	token.token = read_token(response, &err);
+	if (token.token != NULL && jwt_expiry(token.token, &token.expires_on, &err) == 0) {
+		if (exchange->credential->kind->accepted != NULL)
+			exchange->credential->kind->accepted(exchange->credential);
+		exchange_end(exchange, &token, NULL);
+	} else {
+		error_wrap(&err, "%s answered 200%s%s, but not with a token of use",
+			exchange->account->endpoint,
+			response->correlation_vector[0] == '\0' ? "" : ", MS-CV ",
+			response->correlation_vector);
+		err.http_status = 200;
+		memcpy(err.correlation_vector, response->correlation_vector,
+			sizeof(err.correlation_vector));
+		exchange_end(exchange, NULL, &err);
+	}
+	secret_free(token.token);
+}
+
+static void on_answer(void *context, struct http_response *response, const struct error *err)
+{
+	struct upstream_exchange *exchange = context;
+	exchange->flight = NULL;
+	if (response == NULL)
+		exchange_end(exchange, NULL, err);
+	else if (response->status == 200)
+		end_with_token(exchange, response);
+	else if (response->status == 401 && exchange->credential->kind->refused != NULL &&
+		 exchange->credential->kind->refused(exchange->credential, exchange->account))
+		exchange_begin(exchange);
+	else
+		end_with_status(exchange, response);
+}
+
+/* The header line. Remembers where in it the part begins that is secret. Returns 0 or -1. */
+static int set_authorization(struct upstream_exchange *exchange, const struct secret *bearer)
+{
+	static const char start[] = "Authorization: Bearer ";
+	const char *colon = memchr(secret_bytes(bearer), ':', secret_len(bearer));
+	struct secret *line = secret_new(sizeof(start) + secret_len(bearer));
+	if (line == NULL)
+		return -1;
+	if (secret_append_string(line, start) != 0 || secret_append_secret(line, bearer) != 0) {
+		secret_free(line);
+		return -1;
+	}
+	secret_free(exchange->authorization);
+	exchange->authorization = line;
+	exchange->secret_offset = sizeof(start) - 1;
+	if (colon != NULL)
+		exchange->secret_offset += (size_t)(colon + 1 - secret_bytes(bearer));
+	return 0;
+}
+
+static void on_bearer(void *context, const struct secret *bearer, const struct error *bearer_err)
+{
+	struct upstream_exchange *exchange = context;
+	struct error err = ERROR_INIT;
+	if (bearer == NULL) {
+		exchange_end(exchange, NULL, bearer_err);
+		return;
+	}
+	char vector[CORRELATION_VECTOR_LEN + 1];
+	_cleanup_text_ struct text url = {0};
+	_cleanup_text_ struct text vector_line = {0};
+	text_appendf(&url, "%s/Accounts/", exchange->account->endpoint);
+	text_append_percent_encoded(
+		&url, exchange->account->account_id, strlen(exchange->account->account_id));
+	text_append(&url, "/token?api-version=" API_VERSION);
+	if (make_correlation_vector(vector) != 0) {
+		error_set(&err, ERR_SYSTEM, "the kernel gives no random bytes");
+		exchange_end(exchange, NULL, &err);
+		return;
+	}
+	text_appendf(&vector_line, "X-MRC-CV: %s", vector);
+	if (text_string(&url) == NULL || text_string(&vector_line) == NULL ||
+		set_authorization(exchange, bearer) != 0) {
+		error_set(&err, ERR_NO_MEMORY, "cannot ask the STS: out of memory");
+		exchange_end(exchange, NULL, &err);
+		return;
+	}
+	const char *const headers[] = {
+		"Accept: application/json",
+		"User-Agent: " PACKAGE_NAME "/" PACKAGE_VERSION,
+		text_string(&vector_line),
+		NULL,
+	};
+	const struct http_request request = {
+		.url = text_string(&url),
+		.headers = headers,
+		.secret_line = exchange->authorization,
+		.ca_file = exchange->account->ca_file,
+		.body_max = ANSWER_MAX,
+	};
+	exchange->flight = http_client_get(exchange->client, &request, on_answer, exchange, &err);
+	if (exchange->flight == NULL)
+		exchange_end(exchange, NULL, &err);
+}
+
+static void exchange_begin(struct upstream_exchange *exchange)
+{
+	exchange->credential->kind->get_bearer(
+		exchange->credential, exchange->client, on_bearer, exchange);
+}
+
+static struct upstream_exchange *mixed_reality_start(const struct account_settings *account,
+	struct credential *credential, struct http_client *client, upstream_done_fn done,
+	void *context)
+{
+	struct upstream_exchange *exchange = calloc(1, sizeof(*exchange));
+	if (exchange == NULL) {
+		struct error err = ERROR_INIT;
+		error_set(&err, ERR_NO_MEMORY, "cannot ask the STS: out of memory");
+		done(context, NULL, &err);
+		return NULL;
+	}
+	*exchange = (struct upstream_exchange){
+		.account = account,
+		.credential = credential,
+		.client = client,
+		.is_starting = true,
+		.done = done,
+		.context = context,
+	};
+	exchange_begin(exchange);
+	exchange->is_starting = false;
+	if (!exchange->is_over)
+		return exchange;
+	exchange_free(exchange);
+	return NULL;
+}
+
+static void mixed_reality_cancel(struct upstream_exchange *exchange)
+{
+	if (exchange->flight != NULL)
+		http_client_cancel(exchange->client, exchange->flight);
+	exchange_free(exchange);
+}
+
+const struct upstream upstream_mixed_reality = {
+	.kind = "mixed_reality",
+	.start = mixed_reality_start,
+	.cancel = mixed_reality_cancel,
+};
