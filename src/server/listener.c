@@ -29,26 +29,28 @@ static struct listener *listener_new(const char *name, const char *path)
 }
 
 /*
- * Lock the socket's directory, so that of two daemons that start at once the second finds the first
- * one's live socket. Returns the descriptor that holds the lock, or -1 with *err.
+ * Take the lock of the path, so that of two daemons that start at once the second finds the first
+ * one's live socket. The lock is a file beside it, which only this user can open, and which is gone
+ * when the lock is. Returns its descriptor, or -1 with *err.
  */
-static int lock_directory(const char *path, struct error *err)
+static int lock_path(const char *path, char *lock_file, size_t lock_file_size, struct error *err)
 {
-	char directory[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-	const char *slash = strrchr(path, '/');
-	snprintf(directory, sizeof(directory), "%.*s", slash == path ? 1 : (int)(slash - path), path);
-	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return error_set_errno(err, errno, "cannot listen at %s: cannot open the directory %s",
-			path, directory);
-	while (flock(fd, LOCK_EX) != 0) {
-		if (errno == EINTR)
-			continue;
-		error_set_errno(err, errno, "cannot listen at %s: cannot lock the directory", path);
+	snprintf(lock_file, lock_file_size, "%s.lock", path);
+	for (;;) {
+		struct stat opened;
+		struct stat named;
+		int fd = open(lock_file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (fd < 0)
+			return error_set_errno(err, errno,
+				"cannot listen at %s: cannot make %s beside it", path, lock_file);
+		while (flock(fd, LOCK_EX) != 0 && errno == EINTR)
+			;
+		/* Whoever held it before may have removed the file since it was opened here. */
+		if (fstat(fd, &opened) == 0 && lstat(lock_file, &named) == 0 &&
+			opened.st_dev == named.st_dev && opened.st_ino == named.st_ino)
+			return fd;
 		close(fd);
-		return -1;
 	}
-	return fd;
 }
 
 /* Make way at the path. Returns 0, or -1 with *err when something stands there that must stay. */
@@ -118,10 +120,13 @@ struct listener *listener_open(
 	}
 	listener->mode = mode;
 	listener->gid = gid;
-	int directory = lock_directory(path, err);
-	int result = directory < 0 ? -1 : bind_socket(listener, err);
-	if (directory >= 0)
-		close(directory);
+	char lock_file[sizeof(((struct sockaddr_un *)NULL)->sun_path) + sizeof(".lock")];
+	int lock = lock_path(path, lock_file, sizeof(lock_file), err);
+	int result = lock < 0 ? -1 : bind_socket(listener, err);
+	if (lock >= 0) {
+		unlink(lock_file);
+		close(lock);
+	}
 	if (result == 0)
 		return listener;
 	listener_close(listener);
