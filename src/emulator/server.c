@@ -19,6 +19,9 @@
 #define FLUSH_MAX_MS 1000
 #define STREAM_BLOCK_BYTES ((size_t)64 * 1024)
 
+/* In the words of GnuTLS. Not const because libmicrohttpd's option is not; nobody writes to it. */
+static char tls_priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
+
 struct server {
 	const struct server_kind *kind;
 	void *context;
@@ -382,8 +385,7 @@ struct server *server_start(const struct server_kind *kind, void *context, struc
 	struct MHD_OptionItem tls_options[] = {
 		{MHD_OPTION_HTTPS_MEM_KEY, 0, kind->has_tls ? identity->key_pem : NULL},
 		{MHD_OPTION_HTTPS_MEM_CERT, 0, kind->has_tls ? identity->certificate_pem : NULL},
-		{MHD_OPTION_HTTPS_PRIORITIES, 0,
-			(void *)(uintptr_t) "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
+		{MHD_OPTION_HTTPS_PRIORITIES, 0, tls_priorities},
 		{MHD_OPTION_END, 0, NULL},
 	};
 	struct MHD_OptionItem no_options[] = {{MHD_OPTION_END, 0, NULL}};

@@ -119,6 +119,7 @@ static bool append_payload(
 	char correlation_uuid[UUID_SIZE];
 	if (!random_uuid(token_uuid) || !random_uuid(correlation_uuid))
 		return false;
+	int64_t expires_on = issued_on + lifetime_s;
 	_cleanup_text_ struct text claims = {0};
 	text_appendf(&claims,
 		"{\"jti\":\"%s\",\"cai\":\"%s\",\"tid\":\"00000000-0000-0000-0000-000000000000\","
@@ -133,7 +134,7 @@ static bool append_payload(
 		"\"nbf\":%lld,\"exp\":%lld,\"iat\":%lld,"
 		"\"iss\":\"https://sts.eastus.mixedreality.azure.com/\","
 		"\"aud\":\"https://manage.sa.eastus.mixedreality.azure.com/\"}",
-		(long long)issued_on, (long long)(issued_on + lifetime_s), (long long)issued_on);
+		(long long)issued_on, (long long)expires_on, (long long)issued_on);
 	if (text_string(&claims) == NULL)
 		return false;
 	append_base64url(text, claims.data, claims.len);

@@ -54,10 +54,7 @@ __attribute__((used, visibility("default"))) const char *__tsan_default_options(
 		return unit_run(name, tests, UNIT_COUNT(tests)); \
 	}
 
-/*
- * CK_VERBOSITY, CK_TAP_LOG_FILE_NAME, CK_RUN_CASE and CK_FORK are those of Check. Returns what
- * main() shall return.
- */
+/* CK_VERBOSITY, CK_TAP_LOG_FILE_NAME and the like are Check's. Returns what main() shall return. */
 static inline int unit_run(const char *name, const TTest *const *tests, size_t count)
 {
 	Suite *suite = suite_create(name);
@@ -68,6 +65,7 @@ static inline int unit_run(const char *name, const TTest *const *tests, size_t c
 			tcase_add_test(tcase, tests[i]);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);
+	srunner_set_fork_status(runner, CK_FORK); /* whatever the environment says */
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
