@@ -38,10 +38,10 @@
 #define STATUS_MS 30000
 
 /* Descriptors for all that is no client: libraries, upstream connections, files. */
-#define DESCRIPTORS_BESIDE_CLIENTS 128
+#define DESCRIPTORS_BESIDE_CLIENTS ((rlim_t)128)
 
 /* No listener takes more connections than this, however many descriptors there are. */
-#define CONNECTIONS_MAX 20000
+#define CONNECTIONS_MAX ((rlim_t)20000)
 
 struct daemon {
 	const char *config_path; /* NULL: the default */
@@ -50,7 +50,8 @@ struct daemon {
 	struct server *server;
 	int signal_fd;
 	int change_fd; /* written to when an account's state may have changed */
-	char status[256];
+	char reload_error[160]; /* why the last reload failed, or "" */
+	char status[512];
 };
 
 static void on_change(void *context)
@@ -62,7 +63,7 @@ static void on_change(void *context)
 	(void)written;
 }
 
-/* Say how many accounts have a valid token, and which one to look at. */
+/* Say how many accounts have a valid token, which one to look at, and why a reload failed. */
 static void describe_state(struct daemon *self, char *out, size_t out_size)
 {
 	size_t valid = 0;
@@ -86,10 +87,11 @@ static void describe_state(struct daemon *self, char *out, size_t out_size)
 				error_code_name(report->error.code));
 		}
 	}
-	int len = snprintf(out, out_size, "%zu of %zu accounts have a valid token", valid, table->count);
+	int len = snprintf(
+		out, out_size, "%zu of %zu accounts have a valid token", valid, table->count);
 	if (failing > 0 && len > 0 && (size_t)len < out_size)
-		snprintf(out + len, out_size - (size_t)len, "; refresh fails for %zu: %s%s", failing,
-			detail, failing > 1 ? ", ..." : "");
+		snprintf(out + len, out_size - (size_t)len, "; refresh fails for %zu: %s%s",
+			failing, detail, failing > 1 ? ", ..." : "");
 	epoch_leave(&self->registry.epoch, EPOCH_READER);
 }
 
@@ -114,13 +116,17 @@ static void log_problems(const struct text *problems)
 	}
 }
 
-static struct config *load_config(const char *path)
+/* Load it, or log all its problems; *err is the first. */
+static struct config *load_config(const char *path, struct error *err)
 {
 	struct config *config = NULL;
 	_cleanup_text_ struct text problems = {0};
 	if (config_load(path, &config, &problems) == 0)
 		return config;
+	const char *first = text_string(&problems);
 	log_problems(&problems);
+	error_set(err, ERR_CONFIGURATION, "%.*s", first == NULL ? 0 : (int)strcspn(first, "\n"),
+		first == NULL ? "" : first);
 	return NULL;
 }
 
@@ -243,20 +249,19 @@ static void handle_reload(struct daemon *self)
 {
 	struct error err = ERROR_INIT;
 	service_reloading();
-	struct config *config = load_config(self->config_path);
+	struct config *config = load_config(self->config_path, &err);
+	self->reload_error[0] = '\0';
 	if (config != NULL && reload(self, config, &err) == 0) {
 		log_set_level(config->log_level);
 		log_notice("reloaded the configuration: %zu accounts", config->account_count);
-		describe_state(self, self->status, sizeof(self->status));
 	} else {
 		if (config != NULL)
 			log_error("%s", err.message);
 		log_error("the new configuration is bad; the old one stays in force");
-		snprintf(self->status, sizeof(self->status),
-			"reload failed, the old configuration is in force: %.150s",
-			config != NULL ? err.message : "see the log");
+		snprintf(self->reload_error, sizeof(self->reload_error), "%.150s", err.message);
 	}
 	config_free(config);
+	describe_state(self, self->status, sizeof(self->status));
 	check_memory_lock();
 	/* Ready again either way: the daemon serves as before. */
 	service_ready(self->status);
@@ -324,7 +329,7 @@ static int serve(const char *config_path)
 	struct daemon self = {.config_path = config_path, .signal_fd = -1, .change_fd = -1};
 	struct error err = ERROR_INIT;
 	guard_process();
-	struct config *config = load_config(config_path);
+	struct config *config = load_config(config_path, &err);
 	if (config == NULL)
 		return EXIT_CONFIGURATION;
 	log_set_level(config->log_level);
@@ -337,7 +342,8 @@ static int serve(const char *config_path)
 	if (result == 0) {
 		check_memory_lock();
 		describe_state(&self, self.status, sizeof(self.status));
-		log_notice(PACKAGE_NAME " " PACKAGE_VERSION " is ready with %zu accounts", account_count);
+		log_notice(PACKAGE_NAME " " PACKAGE_VERSION " is ready with %zu accounts",
+			account_count);
 		service_ready(self.status);
 		int signal_number = run(&self);
 		service_stopping();
@@ -359,7 +365,8 @@ static int serve(const char *config_path)
 static void print_help(FILE *out)
 {
 	fputs("Usage: mrtokend [OPTION]...\n"
-	      "Hold the credentials of Azure Mixed Reality accounts and serve their access tokens.\n"
+	      "Hold the credentials of Azure Mixed Reality accounts and serve their access "
+	      "tokens.\n"
 	      "\n"
 	      "  -c, --config FILE   read FILE and FILE.d/*.conf instead of\n"
 	      "                      " SYSCONFDIR "/mrtokend/mrtokend.conf\n"
@@ -405,7 +412,8 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind < argc) {
-		fprintf(stderr, "mrtokend: found '%s', expected options only\nTry 'mrtokend --help'.\n",
+		fprintf(stderr,
+			"mrtokend: found '%s', expected options only\nTry 'mrtokend --help'.\n",
 			argv[optind]);
 		return EXIT_USAGE;
 	}

@@ -105,10 +105,11 @@ static void task_failed(struct task *task, const struct error *err)
 		{0},
 	};
 	/* Someone must act where time does not mend it, or where clients are without a token. */
-	bool is_urgent = error_class_of(err->code) != ERROR_CLASS_RETRY ||
-			 !snapshot_is_valid(snapshot, now);
+	bool is_urgent =
+		error_class_of(err->code) != ERROR_CLASS_RETRY || !snapshot_is_valid(snapshot, now);
 	log_event(is_urgent ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, fields,
-		"account %s (%s): refresh failed (failure %u in a row): %s; %s; trying again in %.1f s",
+		"account %s (%s): refresh failed (failure %u in a row): %s; %s; trying again in "
+		"%.1f s",
 		settings->name, settings->account_id, task->schedule.failures, err->message, left,
 		(double)(task->schedule.next_ms - now) / 1000);
 	publish_report(task, err);
@@ -128,12 +129,14 @@ static void task_succeeded(struct task *task, struct upstream_token *token)
 	const struct account_settings *settings = &task->account->settings;
 	struct error err = ERROR_INIT;
 	int64_t now = now_ms(refresher);
-	/* The Date has whole seconds and may be as old as the request: count both against the token. */
+	/* The Date has whole seconds and may be as old as the request: count both against the
+	 * token. */
 	int64_t lifetime_ms = lifetime_ms_of(refresher, token) - 1000 - (now - task->started_ms);
 	if (lifetime_ms <= 0) {
 		error_set(&err, ERR_UPSTREAM_FORMAT,
 			"%s answered with a token that expires at %" PRId64
-			", which is not after the answer's own time; expected one with a life ahead",
+			", which is not after the answer's own time; expected one with a life "
+			"ahead",
 			settings->endpoint, token->expires_on);
 		task_failed(task, &err);
 		return;
@@ -166,13 +169,13 @@ static void task_succeeded(struct task *task, struct upstream_token *token)
 		{0},
 	};
 	log_event(LOG_LEVEL_INFO, fields,
-		"account %s (%s): new token, valid for %" PRId64 " s, next refresh in %" PRId64 " s",
+		"account %s (%s): new token, valid for %" PRId64 " s, next refresh in %" PRId64
+		" s",
 		settings->name, settings->account_id, lifetime_ms / 1000,
 		(task->schedule.next_ms - now) / 1000);
 }
 
-static void on_exchange_done(
-	void *context, struct upstream_token *token, const struct error *err)
+static void on_exchange_done(void *context, struct upstream_token *token, const struct error *err)
 {
 	struct task *task = context;
 	task->exchange = NULL;
@@ -329,7 +332,8 @@ int refresher_adopt(struct refresher *refresher, struct account_table *table,
 {
 	struct task *tasks = calloc(table->count + 1, sizeof(*tasks));
 	if (tasks == NULL)
-		return error_set(err, ERR_NO_MEMORY, "cannot adopt the configuration: out of memory");
+		return error_set(
+			err, ERR_NO_MEMORY, "cannot adopt the configuration: out of memory");
 	for (size_t i = 0; i < table->count; i++) {
 		tasks[i] = (struct task){
 			.refresher = refresher,
@@ -350,7 +354,8 @@ int refresher_adopt(struct refresher *refresher, struct account_table *table,
 	pthread_mutex_unlock(&refresher->lock);
 	if (result != 0) {
 		free(tasks);
-		return error_set(err, ERR_NO_MEMORY, "cannot adopt the configuration: out of memory");
+		return error_set(
+			err, ERR_NO_MEMORY, "cannot adopt the configuration: out of memory");
 	}
 	free(accounts);
 	return 0;

@@ -18,7 +18,8 @@ struct refresher_options {
 	struct registry *registry;
 	const struct answer_maker *answer_maker;
 	const struct clock *clock;
-	/* Called on the refresh thread after an account's state may have changed. It must not wait. */
+	/* Called on the refresh thread after an account's state may have changed. It must not wait.
+	 */
 	void (*on_change)(void *context);
 	void *context;
 };
@@ -49,7 +50,8 @@ struct refresher *refresher_start(const struct refresher_options *options, struc
 int refresher_adopt(struct refresher *refresher, struct account_table *table,
 	struct refresher_account *accounts, struct error *err);
 
-/* End the thread and the exchanges under way, and wipe the credentials. The registry stays as it is. */
+/* End the thread and the exchanges under way, and wipe the credentials. The registry stays as it
+ * is. */
 void refresher_stop(struct refresher *refresher);
 
 #endif

@@ -94,8 +94,8 @@ void setup_accounts_close(struct setup_accounts *accounts)
 	*accounts = (struct setup_accounts){0};
 }
 
-static struct listener *find_present(const struct config_listener *wanted,
-	struct listener *const *present, size_t present_count)
+static struct listener *find_present(
+	const struct config_listener *wanted, struct listener *const *present, size_t present_count)
 {
 	for (size_t i = 0; i < present_count; i++)
 		if (strcmp(present[i]->name, wanted->name) == 0 &&
@@ -115,9 +115,8 @@ static struct passed_socket *find_passed(const struct config *config,
 	return NULL;
 }
 
-struct listener **setup_listeners_open(const struct config *config,
-	struct listener *const *present, size_t present_count, struct passed_socket *passed,
-	size_t passed_count, struct error *err)
+struct listener **setup_listeners_open(const struct config *config, struct listener *const *present,
+	size_t present_count, struct passed_socket *passed, size_t passed_count, struct error *err)
 {
 	struct listener **listeners = calloc(config->listener_count + 1, sizeof(struct listener *));
 	if (listeners == NULL) {

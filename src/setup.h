@@ -34,11 +34,11 @@ void setup_accounts_close(struct setup_accounts *accounts);
  * passed   sockets of the service manager; the one with a listener's name is its socket, or the
  *          only one for the only listener
  *
- * Returns the array, of config->listener_count; or NULL with *err, and then what was made is closed.
+ * Returns the array, of config->listener_count; or NULL with *err, and then what was made is
+ * closed.
  */
-struct listener **setup_listeners_open(const struct config *config,
-	struct listener *const *present, size_t present_count, struct passed_socket *passed,
-	size_t passed_count, struct error *err);
+struct listener **setup_listeners_open(const struct config *config, struct listener *const *present,
+	size_t present_count, struct passed_socket *passed, size_t passed_count, struct error *err);
 
 /* Close those of `listeners` that are not among `present`, and free the array. */
 void setup_listeners_close(struct listener **listeners, size_t count,

@@ -1,6 +1,7 @@
 /*
- * Time. What schedules runs on CLOCK_BOOTTIME, which counts through suspend and knows no steps; what
- * is told to people and compared with tokens is Unix time. Tests put their own clock in its place.
+ * Time. What schedules runs on CLOCK_BOOTTIME, which counts through suspend and knows no steps;
+ * what is told to people and compared with tokens is Unix time. Tests put their own clock in its
+ * place.
  */
 #ifndef MRTOKEND_BASE_CLOCK_H
 #define MRTOKEND_BASE_CLOCK_H

@@ -34,8 +34,9 @@ void epoch_retire(struct epoch *epoch, void *object, epoch_free_fn free_object)
 {
 	if (object == NULL)
 		return;
-	/* A reader that enters from here on stores a later epoch, or stored this one after the pointer
-	 * was replaced; in both cases it cannot have seen the object, or it is waited for. */
+	/* A reader that enters from here on stores a later epoch, or stored this one after the
+	 * pointer was replaced; in both cases it cannot have seen the object, or it is waited for.
+	 */
 	uint_fast64_t since = atomic_fetch_add(&epoch->now, 1);
 	struct epoch_retired *entry = malloc(sizeof(*entry));
 	if (entry == NULL) {

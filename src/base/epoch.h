@@ -3,11 +3,12 @@
  * the old is freed once no reader can still be looking at it.
  *
  * A reader enters before it looks and leaves when it has done with all that it saw; between the two
- * it must not wait for anything. A writer first replaces the published pointer, then retires the old
- * object. Freeing happens in epoch_reclaim(), on the thread that calls it.
+ * it must not wait for anything. A writer first replaces the published pointer, then retires the
+ * old object. Freeing happens in epoch_reclaim(), on the thread that calls it.
  *
- * The published pointer is loaded and replaced by plain atomic_load() and atomic_exchange(), that is,
- * sequentially consistent: an acquiring load may pass the store of epoch_enter() on some processors.
+ * The published pointer is loaded and replaced by plain atomic_load() and atomic_exchange(), that
+ * is, sequentially consistent: an acquiring load may pass the store of epoch_enter() on some
+ * processors.
  */
 #ifndef MRTOKEND_BASE_EPOCH_H
 #define MRTOKEND_BASE_EPOCH_H
@@ -61,7 +62,8 @@ static inline void epoch_leave(struct epoch *epoch, unsigned reader)
  */
 void epoch_retire(struct epoch *epoch, void *object, epoch_free_fn free_object);
 
-/* Free what can be freed by now. Returns whether something is left. Any thread but a reader inside. */
+/* Free what can be freed by now. Returns whether something is left. Any thread but a reader inside.
+ */
 bool epoch_reclaim(struct epoch *epoch);
 
 #endif

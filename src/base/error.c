@@ -31,8 +31,8 @@ void error_make_printable(char *string)
 			*string = '?';
 }
 
-__attribute__((format(printf, 4, 0))) static void set_message(
-	struct error *err, enum error_code code, const char *suffix, const char *format, va_list args)
+__attribute__((format(printf, 4, 0))) static void set_message(struct error *err,
+	enum error_code code, const char *suffix, const char *format, va_list args)
 {
 	char message[sizeof(err->message)];
 	int len = vsnprintf(message, sizeof(message), format, args);

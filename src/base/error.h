@@ -10,36 +10,36 @@
 
 enum error_code {
 	ERR_NONE,
-	ERR_SYSTEM,          /* the operating system said no */
+	ERR_SYSTEM, /* the operating system said no */
 	ERR_NO_MEMORY,
-	ERR_CONFIGURATION,   /* a file, a key, a value, an option */
-	ERR_SECRET_SOURCE,   /* a key file or credential that cannot be read or is empty */
-	ERR_NETWORK,         /* no connection, or it broke */
-	ERR_TLS,             /* the upstream's certificate or protocol is not acceptable */
+	ERR_CONFIGURATION, /* a file, a key, a value, an option */
+	ERR_SECRET_SOURCE, /* a key file or credential that cannot be read or is empty */
+	ERR_NETWORK, /* no connection, or it broke */
+	ERR_TLS, /* the upstream's certificate or protocol is not acceptable */
 	ERR_TIMEOUT,
-	ERR_THROTTLED,       /* 429, or 503 */
-	ERR_UPSTREAM_FAULT,  /* any other 5xx */
-	ERR_DENIED,          /* 401, 403: the credential was refused */
-	ERR_REFUSED,         /* any other status: the request is wrong, so the configuration is */
+	ERR_THROTTLED, /* 429, or 503 */
+	ERR_UPSTREAM_FAULT, /* any other 5xx */
+	ERR_DENIED, /* 401, 403: the credential was refused */
+	ERR_REFUSED, /* any other status: the request is wrong, so the configuration is */
 	ERR_UPSTREAM_FORMAT, /* 200, but not with an answer of use */
 	ERR_CODE_COUNT,
 };
 
 /* What an error asks for. */
 enum error_class {
-	ERROR_CLASS_RETRY,         /* time will mend it */
-	ERROR_CLASS_CREDENTIAL,    /* someone must mend the credential */
+	ERROR_CLASS_RETRY, /* time will mend it */
+	ERROR_CLASS_CREDENTIAL, /* someone must mend the credential */
 	ERROR_CLASS_CONFIGURATION, /* someone must mend the configuration */
-	ERROR_CLASS_UPSTREAM,      /* the service answers, but not as agreed */
-	ERROR_CLASS_SYSTEM,        /* this host lacks something */
+	ERROR_CLASS_UPSTREAM, /* the service answers, but not as agreed */
+	ERROR_CLASS_SYSTEM, /* this host lacks something */
 };
 
 struct error {
 	enum error_code code;
-	char message[512];           /* one sentence, no secret, printable */
-	int http_status;             /* 0 where there was no HTTP answer */
+	char message[512]; /* one sentence, no secret, printable */
+	int http_status; /* 0 where there was no HTTP answer */
 	char correlation_vector[64]; /* the upstream's MS-CV, or "" */
-	int64_t retry_after_s;       /* the upstream's Retry-After in seconds, or -1 */
+	int64_t retry_after_s; /* the upstream's Retry-After in seconds, or -1 */
 };
 
 /* An error that is none; every struct error starts as one. */

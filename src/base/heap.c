@@ -26,7 +26,8 @@ static void sift_down(struct heap *heap, struct heap_node *node)
 		size_t child = 2 * position;
 		if (child > heap->count)
 			break;
-		if (child < heap->count && heap->nodes[child]->due_ms < heap->nodes[child - 1]->due_ms)
+		if (child < heap->count &&
+			heap->nodes[child]->due_ms < heap->nodes[child - 1]->due_ms)
 			child++;
 		if (heap->nodes[child - 1]->due_ms >= node->due_ms)
 			break;

@@ -10,9 +10,9 @@
 
 /* Embedded in whatever is scheduled. Zeroed means: in no heap. */
 struct heap_node {
-	int64_t due_ms;   /* changed by heap_put() only */
-	size_t position;  /* 1 for the first; 0 when in no heap */
-	void *owner;      /* whatever embeds the node */
+	int64_t due_ms; /* changed by heap_put() only */
+	size_t position; /* 1 for the first; 0 when in no heap */
+	void *owner; /* whatever embeds the node */
 };
 
 struct heap {
@@ -21,7 +21,8 @@ struct heap {
 	size_t capacity;
 };
 
-/* Make room for `count` nodes in all, so that heap_put() cannot fail. Returns 0, or -1: no memory. */
+/* Make room for `count` nodes in all, so that heap_put() cannot fail. Returns 0, or -1: no memory.
+ */
 int heap_reserve(struct heap *heap, size_t count);
 
 /* Insert the node, or move it if it is in already. There must be room: see heap_reserve(). */

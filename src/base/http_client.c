@@ -14,7 +14,7 @@ struct http_flight {
 	struct http_client *client;
 	struct origin *origin;
 	struct http_flight *next; /* in the origin's queue, or among the active ones */
-	CURL *easy;               /* NULL while it waits for its turn */
+	CURL *easy; /* NULL while it waits for its turn */
 	char *url;
 	char *ca_file;
 	struct curl_slist *headers;
@@ -115,7 +115,8 @@ void http_client_free(struct http_client *client)
 static struct origin *origin_of(struct http_client *client, const char *url)
 {
 	const char *host = strstr(url, "://");
-	size_t len = host == NULL ? strlen(url) : (size_t)(host - url) + 3 + strcspn(host + 3, "/?#");
+	size_t len =
+		host == NULL ? strlen(url) : (size_t)(host - url) + 3 + strcspn(host + 3, "/?#");
 	for (struct origin *o = client->origins; o != NULL; o = o->next)
 		if (strlen(o->name) == len && memcmp(o->name, url, len) == 0)
 			return o;
@@ -152,7 +153,8 @@ static bool flight_configure(struct http_flight *flight)
 		flight->secret_header.next = headers;
 		headers = &flight->secret_header;
 	}
-	/* Options that only point or count cannot fail; those that copy or may be unknown are checked. */
+	/* Options that only point or count cannot fail; those that copy or may be unknown are
+	 * checked. */
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, flight);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
@@ -166,7 +168,8 @@ static bool flight_configure(struct http_flight *flight)
 	curl_easy_setopt(easy, CURLOPT_SHARE, flight->client->share);
 	if (curl_easy_setopt(easy, CURLOPT_URL, flight->url) != CURLE_OK ||
 		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https") != CURLE_OK ||
-		curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) != CURLE_OK ||
+		curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) !=
+			CURLE_OK ||
 		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) != CURLE_OK ||
 		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) != CURLE_OK)
 		return false;
@@ -338,8 +341,8 @@ static void call_answered(struct http_flight *flight)
 	flight->body = NULL;
 	curl_easy_getinfo(flight->easy, CURLINFO_RESPONSE_CODE, &status);
 	response.status = (int)status;
-	copy_header(flight->easy, "Content-Type", response.content_type,
-		sizeof(response.content_type));
+	copy_header(
+		flight->easy, "Content-Type", response.content_type, sizeof(response.content_type));
 	copy_header(flight->easy, "MS-CV", response.correlation_vector,
 		sizeof(response.correlation_vector));
 	copy_header(
@@ -390,7 +393,8 @@ static void call_broken(struct http_flight *flight, CURLcode result)
 			flight->body_max);
 	else if (result == CURLE_SSL_CACERT_BADFILE)
 		error_set(&err, ERR_CONFIGURATION,
-			"cannot use the certificates in ca_file %s: %s; expected a readable PEM file",
+			"cannot use the certificates in ca_file %s: %s; expected a readable PEM "
+			"file",
 			flight->ca_file == NULL ? "(the system's)" : flight->ca_file, reason);
 	else
 		error_set(&err, code_of(result), "no answer from %s: %s", origin, reason);

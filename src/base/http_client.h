@@ -1,7 +1,8 @@
 /*
  * Requests to upstream services, many at a time on one thread: libcurl's multi interface, with the
- * limits and the TLS policy that every request obeys. TLS 1.2 or newer, certificates always checked,
- * https only, no redirect followed, proxies by the usual variables, answers bounded in time and size.
+ * limits and the TLS policy that every request obeys. TLS 1.2 or newer, certificates always
+ * checked, https only, no redirect followed, proxies by the usual variables, answers bounded in
+ * time and size.
  *
  * All functions belong to one thread, but for http_client_wake().
  */
@@ -24,21 +25,21 @@ struct http_client;
 struct http_flight; /* a request on its way */
 
 struct http_request {
-	const char *url;                  /* https only */
-	const char *const *headers;       /* whole lines, no secret, ended by NULL */
+	const char *url; /* https only */
+	const char *const *headers; /* whole lines, no secret, ended by NULL */
 	const struct secret *secret_line; /* one more whole header line, or NULL */
-	const char *ca_file;              /* PEM bundle to trust, or NULL for the system's */
-	size_t body_max;                  /* a longer answer is an error */
+	const char *ca_file; /* PEM bundle to trust, or NULL for the system's */
+	size_t body_max; /* a longer answer is an error */
 };
 
 struct http_response {
 	int status;
-	struct secret *body;         /* may be taken: set it to NULL then */
-	char content_type[64];       /* "" where it is missing, likewise below */
+	struct secret *body; /* may be taken: set it to NULL then */
+	char content_type[64]; /* "" where it is missing, likewise below */
 	char correlation_vector[64]; /* MS-CV */
-	char challenge[256];         /* WWW-Authenticate */
-	int64_t server_date_s;       /* Date as Unix seconds, or -1 */
-	int64_t retry_after_s;       /* Retry-After, seconds or date, or its ms forms; or -1 */
+	char challenge[256]; /* WWW-Authenticate */
+	int64_t server_date_s; /* Date as Unix seconds, or -1 */
+	int64_t retry_after_s; /* Retry-After, seconds or date, or its ms forms; or -1 */
 };
 
 /*

@@ -34,7 +34,8 @@ static bool stderr_is_journal(void)
 	unsigned long long device;
 	unsigned long long inode;
 	struct stat st;
-	if (stream == NULL || sscanf(stream, "%llu:%llu", &device, &inode) != 2) // NOLINT(cert-err34-c)
+	if (stream == NULL ||
+		sscanf(stream, "%llu:%llu", &device, &inode) != 2) // NOLINT(cert-err34-c)
 		return false;
 	return fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
@@ -88,8 +89,8 @@ static void send_to_stderr(
 	for (int i = 0; fields != NULL && fields[i].name != NULL && i < LOG_FIELDS_MAX; i++) {
 		if (fields[i].value == NULL || len >= sizeof(line))
 			continue;
-		len += (size_t)snprintf(line + len, sizeof(line) - len, " %s=%s", fields[i].name,
-			fields[i].value);
+		len += (size_t)snprintf(
+			line + len, sizeof(line) - len, " %s=%s", fields[i].name, fields[i].value);
 	}
 	if (len > sizeof(line) - 2)
 		len = sizeof(line) - 2;

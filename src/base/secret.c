@@ -11,8 +11,8 @@
 
 /*
  * Slabs: a region of one size class, between two guard pages. Whatever describes a region or a
- * secret stands outside of it, in ordinary memory, so that an overrun meets a canary or a guard page
- * and no pointer.
+ * secret stands outside of it, in ordinary memory, so that an overrun meets a canary or a guard
+ * page and no pointer.
  */
 #define REGION_BYTES ((size_t)64 * 1024)
 #define SMALLEST_SLOT ((size_t)64)
@@ -91,7 +91,7 @@ static size_t class_of(size_t slot_size)
 {
 	size_t class = 0;
 	while (SMALLEST_SLOT << class < slot_size)
-		class++;
+		class ++;
 	return class;
 }
 
@@ -235,7 +235,8 @@ unsigned char *secret_extend(struct secret *secret, size_t len)
 		struct secret moved;
 		size_t want = secret->len + len;
 		if (want < 2 * secret->capacity)
-			want = 2 * secret->capacity < SECRET_MAX ? 2 * secret->capacity : SECRET_MAX;
+			want = 2 * secret->capacity < SECRET_MAX ? 2 * secret->capacity
+								 : SECRET_MAX;
 		if (secret_place(&moved, want) != 0)
 			return NULL;
 		memcpy(moved.bytes, secret->bytes, secret->len);

@@ -4,7 +4,8 @@
  * It is locked against swapping, left out of core dumps, zero in a forked child, fenced by guard
  * pages, ended by canaries, and wiped when freed. Whatever is secret lives in a struct secret, and
  * functions that need its bytes take the struct. Any thread may allocate and free; the bytes of one
- * secret belong to one thread at a time until they no longer change.
+ * secret belong to one thread at a time until they no longer change. A forked child finds zeros,
+ * the canaries' places included: it frees nothing, and ends in execve() or _exit().
  */
 #ifndef MRTOKEND_BASE_SECRET_H
 #define MRTOKEND_BASE_SECRET_H
@@ -65,8 +66,8 @@ void secret_cleanup(struct secret **secret);
 #define _cleanup_secret_ __attribute__((cleanup(secret_cleanup)))
 
 struct secret_memory {
-	size_t bytes_in_use;   /* handed out, rounded up to the places they take */
-	size_t bytes_mapped;   /* without the guard pages */
+	size_t bytes_in_use; /* handed out, rounded up to the places they take */
+	size_t bytes_mapped; /* without the guard pages */
 	size_t bytes_unlocked; /* mapped, but the lock was refused (RLIMIT_MEMLOCK) */
 };
 

@@ -157,8 +157,8 @@ static size_t encode(const unsigned char *in, size_t len, char *out, const char 
 
 void base64_encode(const unsigned char *in, size_t len, char *out)
 {
-	size_t written = encode(in, len, out,
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+	size_t written = encode(
+		in, len, out, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
 	while (written % 4 != 0)
 		out[written++] = '=';
 	out[written] = '\0';

@@ -7,6 +7,8 @@
 #include <malloc.h>
 #include <string.h>
 
+// NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): the library's names are its own
+
 /* glibc's own functions, under the names that it exports for this purpose. */
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
@@ -69,5 +71,7 @@ int posix_memalign(void **out, size_t alignment, size_t size)
 	*out = place;
 	return 0;
 }
+
+// NOLINTEND(readability-inconsistent-declaration-parameter-name)
 
 #endif

@@ -19,10 +19,10 @@
 /* A section as it was found, perhaps in several files. */
 struct section {
 	enum config_section_kind kind;
-	char *name;     /* "" for [daemon] */
-	char *where;    /* FILE:LINE of its first header */
-	size_t index;   /* among config.listeners or config.accounts */
-	unsigned file;  /* the last file that set a key of it */
+	char *name; /* "" for [daemon] */
+	char *where; /* FILE:LINE of its first header */
+	size_t index; /* among config.listeners or config.accounts */
+	unsigned file; /* the last file that set a key of it */
 	uint32_t seen_in_file; /* one bit for each of config_keys */
 	uint32_t seen;
 };
@@ -31,8 +31,8 @@ struct builder {
 	struct config *config;
 	struct text *problems;
 	size_t problem_count;
-	const char *path;  /* the file that is being read */
-	unsigned file;     /* its number, from 1 */
+	const char *path; /* the file that is being read */
+	unsigned file; /* its number, from 1 */
 	struct section **sections;
 	size_t section_count;
 	void *tree; /* of the sections, by kind and name; tsearch(3) */
@@ -184,7 +184,8 @@ static void on_section(void *context, const char *header, unsigned line)
 			problem(builder, "%s: [%s] has no name, found '%s'", where, word, name);
 		else if (kind->has_name && !is_name(name))
 			problem(builder,
-				"%s: found [%s], expected [%s NAME] with a name of up to %d letters, digits, "
+				"%s: found [%s], expected [%s NAME] with a name of up to %d "
+				"letters, digits, "
 				"'.', '_' and '-'",
 				where, header, word, CONFIG_NAME_MAX);
 		else
@@ -194,10 +195,12 @@ static void on_section(void *context, const char *header, unsigned line)
 	}
 	const char *nearest = nearest_word(word, words, CONFIG_SECTION_COUNT);
 	if (nearest != NULL)
-		problem(builder, "%s: unknown section [%s]; did you mean [%s]?", where, word, nearest);
+		problem(builder, "%s: unknown section [%s]; did you mean [%s]?", where, word,
+			nearest);
 	else
 		problem(builder,
-			"%s: unknown section [%s]; expected [daemon], [listener NAME] or [account NAME]",
+			"%s: unknown section [%s]; expected [daemon], [listener NAME] or [account "
+			"NAME]",
 			where, word);
 }
 
@@ -218,7 +221,8 @@ static void on_key(void *context, const char *name, const char *value, unsigned 
 	describe_section(section, title, sizeof(title));
 	const struct config_key *key = config_key_find(section->kind, name, &nearest);
 	if (key == NULL) {
-		problem(builder, "%s:%u: %s: unknown key '%s'%s%s%s", builder->path, line, title, name,
+		problem(builder, "%s:%u: %s: unknown key '%s'%s%s%s", builder->path, line, title,
+			name,
 			nearest == NULL ? "; mrtokend.conf(5) lists the keys" : "; did you mean '",
 			nearest == NULL ? "" : nearest, nearest == NULL ? "" : "'?");
 		return;
@@ -238,7 +242,8 @@ static void on_key(void *context, const char *name, const char *value, unsigned 
 		problem(builder, "%s:%u: %s: '%s' has no value; write one, or drop the line",
 			builder->path, line, title, name);
 	else if (key->set(target_of(builder, section), value, &err) != 0)
-		problem(builder, "%s:%u: %s: %s: %s", builder->path, line, title, name, err.message);
+		problem(builder, "%s:%u: %s: %s: %s", builder->path, line, title, name,
+			err.message);
 }
 
 static void on_problem(void *context, unsigned line, const char *sentence)
@@ -331,7 +336,8 @@ static bool read_environment(struct builder *builder)
 		section_get(builder, CONFIG_SECTION_ACCOUNT, "default", "the environment");
 	if (section == NULL)
 		return true;
-	text_append(&builder->config->sources, "the environment variables MIXEDREALITY_ACCOUNT_*\n");
+	text_append(
+		&builder->config->sources, "the environment variables MIXEDREALITY_ACCOUNT_*\n");
 	if (getenv(VARIABLE_DOMAIN) == NULL)
 		problem(builder, "environment variable " VARIABLE_DOMAIN
 				 " is not set; set it to the account's domain");
@@ -349,7 +355,8 @@ static bool read_environment(struct builder *builder)
 		set_from_environment(builder, section, VARIABLE_KEY_FILE, "account_key", "file:");
 	else if (key != NULL) {
 		struct config_account *account = target_of(builder, section);
-		if (secret_source_parse("env:" VARIABLE_KEY, &account->credential.account_key, NULL) != 0)
+		if (secret_source_parse(
+			    "env:" VARIABLE_KEY, &account->credential.account_key, NULL) != 0)
 			builder->has_no_memory = true;
 	} else
 		problem(builder, "neither " VARIABLE_KEY_FILE " nor " VARIABLE_KEY
@@ -403,9 +410,11 @@ static void check_paths(struct builder *builder)
 	const struct config *config = builder->config;
 	for (size_t i = 0; i < config->listener_count; i++)
 		for (size_t j = 0; j < i; j++)
-			if (config->listeners[i].path != NULL && config->listeners[j].path != NULL &&
+			if (config->listeners[i].path != NULL &&
+				config->listeners[j].path != NULL &&
 				strcmp(config->listeners[i].path, config->listeners[j].path) == 0)
-				problem(builder, "[listener %s] and [listener %s] have the same path %s",
+				problem(builder,
+					"[listener %s] and [listener %s] have the same path %s",
 					config->listeners[j].name, config->listeners[i].name,
 					config->listeners[i].path);
 }
@@ -422,7 +431,8 @@ static void check_default_account(struct builder *builder)
 	}
 	if (tfind(&key, &builder->tree, compare_sections) == NULL)
 		problem(builder,
-			"[daemon]: default_account: found '%s', expected the name of an [account NAME]",
+			"[daemon]: default_account: found '%s', expected the name of an [account "
+			"NAME]",
 			config->default_account);
 }
 
@@ -480,7 +490,8 @@ int config_load(const char *path, struct config **config, struct text *problems)
 	const char *file = path == NULL ? DEFAULT_FILE : path;
 	read_file(&builder, file, path == NULL);
 	read_drop_ins(&builder, file);
-	/* What could not be read has been told; what is missing because of it is not worth a word. */
+	/* What could not be read has been told; what is missing because of it is not worth a word.
+	 */
 	if (builder.problem_count == 0)
 		complete(&builder, file);
 	if (builder.has_no_memory)
@@ -500,7 +511,8 @@ int config_load(const char *path, struct config **config, struct text *problems)
 static void print_section(
 	enum config_section_kind kind, const char *name, const void *target, struct text *out)
 {
-	text_appendf(out, "\n[%s%s%s]\n", config_sections[kind].word, name[0] == '\0' ? "" : " ", name);
+	text_appendf(
+		out, "\n[%s%s%s]\n", config_sections[kind].word, name[0] == '\0' ? "" : " ", name);
 	for (size_t i = 0; i < config_key_count; i++) {
 		if (config_keys[i].section != kind)
 			continue;

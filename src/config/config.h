@@ -23,7 +23,7 @@ struct config_listener {
 	char *path;
 	mode_t mode;
 	char *group; /* NULL: the daemon's own */
-	gid_t gid;   /* of `group` */
+	gid_t gid; /* of `group` */
 };
 
 struct config_account {
@@ -35,7 +35,7 @@ struct config_account {
 
 struct config {
 	char *default_account; /* NULL: none */
-	char *ca_file;         /* NULL: the system's */
+	char *ca_file; /* NULL: the system's */
 	enum log_level log_level;
 	struct config_listener *listeners;
 	size_t listener_count;

@@ -8,7 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* libinih cuts the names of sections and keys at 49 bytes; so this is what may stand in brackets. */
+/* libinih cuts the names of sections and keys at 49 bytes; so this is what may stand in brackets.
+ */
 #define SECTION_MAX 48
 #define FILE_MAX ((off_t)16 * 1024 * 1024)
 
@@ -36,7 +37,8 @@ static char *refuse(struct reading *reading, char *line, const char *sentence)
 	return blank(line);
 }
 
-/* A header must end in its bracket, and is told here: libinih is silent on a section without keys. */
+/* A header must end in its bracket, and is told here: libinih is silent on a section without keys.
+ */
 static char *read_header(struct reading *reading, char *line, char *start)
 {
 	char name[SECTION_MAX + 1];
@@ -47,10 +49,12 @@ static char *read_header(struct reading *reading, char *line, char *start)
 		return refuse(reading, line, "found '[' without its ']', expected [SECTION]");
 	size_t len = (size_t)(end - start) - 1;
 	if (len > SECTION_MAX)
-		return refuse(reading, line, "the name of the section is too long, expected at most 48 bytes");
+		return refuse(reading, line,
+			"the name of the section is too long, expected at most 48 bytes");
 	const char *rest = end + 1 + strspn(end + 1, " \t\r\n");
 	if (*rest != '\0' && *rest != ';' && *rest != '#')
-		return refuse(reading, line, "found more behind [SECTION], expected the end of the line");
+		return refuse(
+			reading, line, "found more behind [SECTION], expected the end of the line");
 	memcpy(name, start + 1, len);
 	name[len] = '\0';
 	reading->has_section_problem = false;
@@ -104,7 +108,8 @@ static int on_key(void *stream, const char *section, const char *name, const cha
 			"found a key before the first section, expected a [SECTION] above it");
 	else if (reading->is_continuation)
 		reading->events->problem(reading->context, reading->line,
-			"found a line that begins with a blank, which would continue the value above it; "
+			"found a line that begins with a blank, which would continue the value "
+			"above it; "
 			"begin each key at the start of its line");
 	else
 		reading->events->key(reading->context, name, value, reading->line);

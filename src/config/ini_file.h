@@ -17,8 +17,9 @@ struct ini_events {
 };
 
 /*
- * Read the file and tell what is in it. Returns 0 when it was read, problems or not, or -1 with *err
- * when it could not be: error_set_errno()'s code and words, errno in *errnum (0 for another reason).
+ * Read the file and tell what is in it. Returns 0 when it was read, problems or not, or -1 with
+ * *err when it could not be: error_set_errno()'s code and words, errno in *errnum (0 for another
+ * reason).
  */
 int ini_file_read(const char *path, const struct ini_events *events, void *context, int *errnum,
 	struct error *err);

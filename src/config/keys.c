@@ -33,7 +33,8 @@ static int replace_path(char **string, const char *value, struct error *err)
 
 static bool is_host_and_port(const char *word)
 {
-	size_t host = strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-");
+	size_t host =
+		strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-");
 	int64_t port = 0;
 	if (host == 0 || host > 253 || word[0] == '.' || word[0] == '-')
 		return false;
@@ -88,7 +89,8 @@ static int set_path(void *target, const char *value, struct error *err)
 {
 	if (strlen(value) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
 		return error_set(err, ERR_CONFIGURATION,
-			"found a path of %zu bytes, expected at most %zu, the most that a Unix socket can have",
+			"found a path of %zu bytes, expected at most %zu, the most that a Unix "
+			"socket can have",
 			strlen(value), sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1);
 	return replace_path(&((struct config_listener *)target)->path, value, err);
 }
@@ -104,7 +106,8 @@ static int set_mode(void *target, const char *value, struct error *err)
 {
 	if (parse_mode(value, &((struct config_listener *)target)->mode) != 0)
 		return error_set(err, ERR_CONFIGURATION,
-			"found '%s', expected an octal mode of four digits with its leading zero, such as "
+			"found '%s', expected an octal mode of four digits with its leading zero, "
+			"such as "
 			"0660",
 			value);
 	return 0;
@@ -122,7 +125,8 @@ static int set_group(void *target, const char *value, struct error *err)
 	const struct group *group = getgrnam(value);
 	if (group == NULL)
 		return error_set(err, ERR_CONFIGURATION,
-			"found '%s', expected a group that exists: create it (groupadd --system %s) or name "
+			"found '%s', expected a group that exists: create it (groupadd --system "
+			"%s) or name "
 			"another",
 			value, value);
 	listener->gid = group->gr_gid;
@@ -161,7 +165,8 @@ static int set_account_id(void *target, const char *value, struct error *err)
 {
 	if (!is_uuid(value))
 		return error_set(err, ERR_CONFIGURATION,
-			"found '%s', expected the account's identifier as the portal shows it, a UUID such as "
+			"found '%s', expected the account's identifier as the portal shows it, a "
+			"UUID such as "
 			"00000000-0000-0000-0000-000000000000",
 			value);
 	return replace(&((struct config_account *)target)->settings.account_id, value, err);
@@ -178,7 +183,8 @@ static int set_account_domain(void *target, const char *value, struct error *err
 {
 	if (!is_host_and_port(value))
 		return error_set(err, ERR_CONFIGURATION,
-			"found '%s', expected a host name such as eastus2.mixedreality.azure.com, without "
+			"found '%s', expected a host name such as eastus2.mixedreality.azure.com, "
+			"without "
 			"https:// before it and without a path behind it",
 			value);
 	return replace(&((struct config_account *)target)->settings.account_domain, value, err);
@@ -206,7 +212,8 @@ static int set_endpoint(void *target, const char *value, struct error *err)
 		!is_host_and_port(trimmed + scheme_len)) {
 		free(trimmed);
 		return error_set(err, ERR_CONFIGURATION,
-			"found '%s', expected https://HOST or https://HOST:PORT, nothing behind it", value);
+			"found '%s', expected https://HOST or https://HOST:PORT, nothing behind it",
+			value);
 	}
 	memcpy(trimmed, scheme, scheme_len);
 	free(account->settings.endpoint);
@@ -258,7 +265,8 @@ static int set_account_key(void *target, const char *value, struct error *err)
 
 static void print_account_key(const void *target, struct text *out)
 {
-	secret_source_describe(&((const struct config_account *)target)->credential.account_key, out);
+	secret_source_describe(
+		&((const struct config_account *)target)->credential.account_key, out);
 }
 
 static int set_secondary_account_key(void *target, const char *value, struct error *err)
@@ -282,14 +290,17 @@ static int set_required(void *target, const char *value, struct error *err)
 
 static void print_required(const void *target, struct text *out)
 {
-	text_append(out, ((const struct config_account *)target)->settings.is_required ? "yes" : "no");
+	text_append(
+		out, ((const struct config_account *)target)->settings.is_required ? "yes" : "no");
 }
 
 const struct config_key config_keys[] = {
-	{CONFIG_SECTION_DAEMON, "default_account", set_default_account, print_default_account, false,
-		NULL, "the account of GET /v1/token; the only one is it without being named"},
+	{CONFIG_SECTION_DAEMON, "default_account", set_default_account, print_default_account,
+		false, NULL,
+		"the account of GET /v1/token; the only one is it without being named"},
 	{CONFIG_SECTION_DAEMON, "ca_file", set_ca_file, print_ca_file, false, NULL,
-		"certificate authorities to trust, PEM; without it $SSL_CERT_FILE, else the system's"},
+		"certificate authorities to trust, PEM; without it $SSL_CERT_FILE, else the "
+		"system's"},
 	{CONFIG_SECTION_DAEMON, "log_level", set_log_level, print_log_level, false, "info",
 		"error, warning, notice, info or debug"},
 
@@ -303,12 +314,12 @@ const struct config_key config_keys[] = {
 		"the upstream that gives the token"},
 	{CONFIG_SECTION_ACCOUNT, "account_id", set_account_id, print_account_id, true, NULL,
 		"the account's identifier, a UUID"},
-	{CONFIG_SECTION_ACCOUNT, "account_domain", set_account_domain, print_account_domain, true, NULL,
-		"the account's domain, such as eastus2.mixedreality.azure.com"},
+	{CONFIG_SECTION_ACCOUNT, "account_domain", set_account_domain, print_account_domain, true,
+		NULL, "the account's domain, such as eastus2.mixedreality.azure.com"},
 	{CONFIG_SECTION_ACCOUNT, "endpoint", set_endpoint, print_endpoint, false, NULL,
 		"the STS, when it is not https://sts.ACCOUNT_DOMAIN"},
-	{CONFIG_SECTION_ACCOUNT, "credential", set_credential, print_credential, false, "account_key",
-		"what is shown to the STS"},
+	{CONFIG_SECTION_ACCOUNT, "credential", set_credential, print_credential, false,
+		"account_key", "what is shown to the STS"},
 	{CONFIG_SECTION_ACCOUNT, "account_key", set_account_key, print_account_key, false, NULL,
 		"where the account's key is: credential:NAME, file:/PATH or env:NAME"},
 	{CONFIG_SECTION_ACCOUNT, "secondary_account_key", set_secondary_account_key,

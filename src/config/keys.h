@@ -19,7 +19,7 @@ enum config_section_kind {
 };
 
 struct config_section {
-	const char *word;  /* as in [account NAME] */
+	const char *word; /* as in [account NAME] */
 	bool has_name;
 	size_t size; /* of what its keys are read into */
 };

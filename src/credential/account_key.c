@@ -14,8 +14,8 @@ struct account_key {
 	struct credential credential;
 	struct secret *bearers[KEY_COUNT_MAX];
 	unsigned count;
-	unsigned current;      /* the one that worked last */
-	unsigned refused_now;  /* how many were refused since one was accepted */
+	unsigned current; /* the one that worked last */
+	unsigned refused_now; /* how many were refused since one was accepted */
 };
 
 static void account_key_close(struct credential *credential)
@@ -33,7 +33,8 @@ static int check_key(const struct secret *key, const char *where, struct error *
 	for (size_t i = 0; i < secret_len(key); i++)
 		if (bytes[i] < 0x21 || bytes[i] > 0x7e)
 			return error_set(err, ERR_SECRET_SOURCE,
-				"%s: the byte at offset %zu has no place in an account key; expected the key "
+				"%s: the byte at offset %zu has no place in an account key; "
+				"expected the key "
 				"as the portal shows it, alone in its file",
 				where, i);
 	return 0;
@@ -63,7 +64,8 @@ static int account_key_check(const struct credential_settings *settings, struct 
 {
 	if (settings->account_key.kind == SECRET_SOURCE_NONE)
 		return error_set(err, ERR_CONFIGURATION,
-			"account_key is missing: write account_key = credential:NAME, file:/PATH or env:NAME");
+			"account_key is missing: write account_key = credential:NAME, file:/PATH "
+			"or env:NAME");
 	return 0;
 }
 

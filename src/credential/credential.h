@@ -30,8 +30,7 @@ struct credential {
  * bearer  what stands behind "Bearer " in the Authorization header, valid until the function
  *         returns; NULL on failure, and then *err says why
  */
-typedef void (*bearer_done_fn)(
-	void *context, const struct secret *bearer, const struct error *err);
+typedef void (*bearer_done_fn)(void *context, const struct secret *bearer, const struct error *err);
 
 struct credential_kind {
 	const char *name;

@@ -44,12 +44,14 @@ static int check_name(enum secret_source_kind kind, const char *name, struct err
 	case SECRET_SOURCE_CREDENTIAL:
 		if (name[0] == '\0' || name[0] == '.' || strchr(name, '/') != NULL)
 			return error_set(err, ERR_CONFIGURATION,
-				"credential: wants the name of a systemd credential, without a slash");
+				"credential: wants the name of a systemd credential, without a "
+				"slash");
 		return 0;
 	case SECRET_SOURCE_FILE:
 		if (name[0] != '/')
 			return error_set(err, ERR_CONFIGURATION,
-				"file: wants an absolute path, such as file:/etc/mrtokend/anchors.key");
+				"file: wants an absolute path, such as "
+				"file:/etc/mrtokend/anchors.key");
 		return 0;
 	case SECRET_SOURCE_ENVIRONMENT:
 		if (!is_variable_name(name))
@@ -135,8 +137,9 @@ static struct secret *read_descriptor(int fd, const char *path, struct error *er
 	if (secret == NULL)
 		error_set(err, ERR_NO_MEMORY, "cannot read %s: out of memory", path);
 	else
-		error_set(err, ERR_SECRET_SOURCE, "%s is too long for a secret: expected at most %zu bytes",
-			path, SECRET_SOURCE_MAX);
+		error_set(err, ERR_SECRET_SOURCE,
+			"%s is too long for a secret: expected at most %zu bytes", path,
+			SECRET_SOURCE_MAX);
 	secret_free(secret);
 	return NULL;
 }
@@ -159,7 +162,8 @@ static struct secret *read_credential(const char *name, struct error *err)
 	const char *directory = getenv("CREDENTIALS_DIRECTORY");
 	if (directory == NULL) {
 		error_set(err, ERR_SECRET_SOURCE,
-			"credential:%s needs $CREDENTIALS_DIRECTORY, which systemd sets for a unit with "
+			"credential:%s needs $CREDENTIALS_DIRECTORY, which systemd sets for a unit "
+			"with "
 			"LoadCredential=%s:PATH or LoadCredentialEncrypted=",
 			name, name);
 		return NULL;
@@ -194,8 +198,8 @@ static struct secret *read_environment(const char *name, struct error *err)
 		error_set(err, ERR_NO_MEMORY, "cannot read %s: out of memory", name);
 		return NULL;
 	}
-	/* The bytes are wiped where they stand, and the variable stays, empty: unsetenv() would move
-	 * the others, which another thread may be reading. */
+	/* The bytes are wiped where they stand, and the variable stays, empty: unsetenv() would
+	 * move the others, which another thread may be reading. */
 	explicit_bzero(value, len);
 	strcpy(entry->name, name); // NOLINT(clang-analyzer-security.insecureAPI.strcpy)
 	entry->value = kept;

@@ -10,9 +10,9 @@
 #include "base/text.h"
 
 enum secret_source_kind {
-	SECRET_SOURCE_NONE,        /* not configured */
-	SECRET_SOURCE_CREDENTIAL,  /* credential:NAME, a file in $CREDENTIALS_DIRECTORY */
-	SECRET_SOURCE_FILE,        /* file:/PATH */
+	SECRET_SOURCE_NONE, /* not configured */
+	SECRET_SOURCE_CREDENTIAL, /* credential:NAME, a file in $CREDENTIALS_DIRECTORY */
+	SECRET_SOURCE_FILE, /* file:/PATH */
 	SECRET_SOURCE_ENVIRONMENT, /* env:NAME */
 };
 

@@ -107,7 +107,7 @@ int options_read(int argc, char **argv, struct options *options, struct accounts
 	size_t account_count = 0;
 	int code;
 	*options = (struct options){.token_lifetime_s = TOKEN_LIFETIME_DEFAULT_S};
-	opterr = 0;
+	/* The ':' in front keeps getopt from printing what it finds, which may be a key. */
 	while ((code = getopt_long(argc, argv, "+:", known, NULL)) != -1) {
 		switch (code) {
 		case OPTION_DIRECTORY:

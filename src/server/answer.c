@@ -52,8 +52,7 @@ static void answer_release(void *object)
 	free(answer);
 }
 
-static void *answer_make(
-	enum representation representation, struct secret *body, const char *etag)
+static void *answer_make(enum representation representation, struct secret *body, const char *etag)
 {
 	static const char *const content_types[REPRESENTATION_COUNT] = {
 		[REPRESENTATION_JSON] = "application/json; charset=utf-8",
@@ -99,8 +98,8 @@ static enum MHD_Result send_text(struct request *request, unsigned status, const
 {
 	char id[REQUEST_ID_LEN + 1] = {0};
 	write_request_id(request->number, id);
-	struct MHD_Response *response = MHD_create_response_from_buffer(
-		strlen(body), (void *)body, MHD_RESPMEM_MUST_COPY);
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(strlen(body), (void *)body, MHD_RESPMEM_MUST_COPY);
 	if (response == NULL)
 		return MHD_NO;
 	bool is_complete = add_common_headers(response, content_type) &&
@@ -124,8 +123,8 @@ static enum MHD_Result send_json_with(struct request *request, unsigned status,
 	if (string != NULL) {
 		text_appendf(&line, "%s\n", string);
 		if (text_string(&line) != NULL)
-			result = send_text(
-				request, status, line.data, "application/json; charset=utf-8", extra);
+			result = send_text(request, status, line.data,
+				"application/json; charset=utf-8", extra);
 	}
 	json_object_put(body);
 	return result;

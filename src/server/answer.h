@@ -19,15 +19,16 @@ struct answer;
 enum MHD_Result answer_send_ready(struct request *request, struct answer *answer);
 
 /* Send JSON. `body` is released. */
-enum MHD_Result answer_send_json(struct request *request, unsigned status, struct json_object *body);
+enum MHD_Result answer_send_json(
+	struct request *request, unsigned status, struct json_object *body);
 
 struct answer_error {
 	unsigned status;
-	const char *code;    /* stable: "not_found", "no_valid_token", ... */
+	const char *code; /* stable: "not_found", "no_valid_token", ... */
 	const char *message; /* for people */
 	const char *account; /* or NULL */
 	int64_t retry_after_s; /* or -1 */
-	const char *allow;   /* the Allow header of a 405, or NULL */
+	const char *allow; /* the Allow header of a 405, or NULL */
 };
 
 /* Send the interface's error object. */

@@ -15,9 +15,9 @@
 #define CONNECTION_ANSWER_MS 30000
 
 enum connection_phase {
-	CONNECTION_FRESH,   /* no request yet */
-	CONNECTION_BUSY,    /* a request is being answered */
-	CONNECTION_KEPT,    /* between two requests */
+	CONNECTION_FRESH, /* no request yet */
+	CONNECTION_BUSY, /* a request is being answered */
+	CONNECTION_KEPT, /* between two requests */
 	CONNECTION_PHASE_COUNT,
 };
 
@@ -26,8 +26,8 @@ struct connection {
 	struct connection *previous;
 	enum connection_phase phase;
 	int64_t deadline_ms; /* CLOCK_BOOTTIME */
-	int fd;              /* libmicrohttpd's */
-	const void *owner;   /* whose connection it is: the door it came in by */
+	int fd; /* libmicrohttpd's */
+	const void *owner; /* whose connection it is: the door it came in by */
 };
 
 /* One list for each phase. All in a list have the same time, so the first is due first. */

@@ -64,7 +64,8 @@ static int remove_stale(const struct sockaddr_un *address, struct error *err)
 	}
 	if (!S_ISSOCK(st.st_mode))
 		return error_set(err, ERR_SYSTEM,
-			"cannot listen at %s: something that is no socket stands there; move it away, or "
+			"cannot listen at %s: something that is no socket stands there; move it "
+			"away, or "
 			"choose another path",
 			address->sun_path);
 	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -76,7 +77,8 @@ static int remove_stale(const struct sockaddr_un *address, struct error *err)
 	/* Only a refusal says that nobody listens; a full backlog is a daemon that is busy. */
 	if (failed != ECONNREFUSED)
 		return error_set(err, ERR_SYSTEM,
-			"cannot listen at %s: another process listens there (is a mrtokend running already?)",
+			"cannot listen at %s: another process listens there (is a mrtokend running "
+			"already?)",
 			address->sun_path);
 	if (unlink(address->sun_path) != 0 && errno != ENOENT)
 		return error_set_errno(
@@ -146,7 +148,8 @@ struct listener *listener_take(const char *name, const char *path, int fd, struc
 	if (socket_option(fd, SO_DOMAIN) != AF_UNIX || socket_option(fd, SO_TYPE) != SOCK_STREAM ||
 		socket_option(fd, SO_ACCEPTCONN) != 1 || flags < 0) {
 		error_set(err, ERR_CONFIGURATION,
-			"the descriptor that was passed for [listener %s] is not a listening Unix stream "
+			"the descriptor that was passed for [listener %s] is not a listening Unix "
+			"stream "
 			"socket; use ListenStream=/PATH in the socket unit",
 			name);
 		return NULL;
@@ -170,7 +173,8 @@ int listener_change(struct listener *listener, mode_t mode, gid_t gid, struct er
 {
 	if (gid != (gid_t)-1 && chown(listener->path, (uid_t)-1, gid) != 0)
 		return error_set_errno(err, errno,
-			"cannot give %s its group; the daemon's user must be a member of it, or root",
+			"cannot give %s its group; the daemon's user must be a member of it, or "
+			"root",
 			listener->path);
 	if (chmod(listener->path, mode) != 0)
 		return error_set_errno(err, errno, "cannot give %s its mode", listener->path);

@@ -1,5 +1,6 @@
 /*
- * Listening Unix sockets: made at their own path, or passed by the service manager. The main thread.
+ * Listening Unix sockets: made at their own path, or passed by the service manager. The main
+ * thread.
  */
 #ifndef MRTOKEND_SERVER_LISTENER_H
 #define MRTOKEND_SERVER_LISTENER_H
@@ -13,10 +14,10 @@ struct listener {
 	char *name;
 	char *path;
 	mode_t mode;
-	gid_t gid;      /* (gid_t)-1: as the file system gives it */
-	int fd;         /* -1 once it was given up */
+	gid_t gid; /* (gid_t)-1: as the file system gives it */
+	int fd; /* -1 once it was given up */
 	bool is_passed; /* by the service manager, which keeps the socket's file */
-	dev_t device;   /* of the socket's file, so that only our own is ever removed */
+	dev_t device; /* of the socket's file, so that only our own is ever removed */
 	ino_t inode;
 };
 
@@ -31,7 +32,8 @@ struct listener *listener_open(
 
 /*
  * Take a socket that was passed; `fd` is owned by the listener on success. `path` is what the
- * configuration says, for messages. Returns NULL with *err if it is no listening Unix stream socket.
+ * configuration says, for messages. Returns NULL with *err if it is no listening Unix stream
+ * socket.
  */
 struct listener *listener_take(const char *name, const char *path, int fd, struct error *err);
 

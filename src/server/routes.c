@@ -57,15 +57,18 @@ enum MHD_Result routes_answer(struct request *request, const char *method, const
 	if (route->path == NULL)
 		return refuse(request, MHD_HTTP_NOT_FOUND, "not_found",
 			"there is nothing at this path; the paths are /v1/token, /v1/accounts, "
-			"/v1/accounts/{name}, /v1/accounts/{name}/token, /Accounts/{accountId}/token, "
+			"/v1/accounts/{name}, /v1/accounts/{name}/token, "
+			"/Accounts/{accountId}/token, "
 			"/healthz and /readyz",
 			NULL);
 	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
 		return refuse(request, MHD_HTTP_METHOD_NOT_ALLOWED, "method_not_allowed",
 			"this path answers GET and HEAD only", "GET, HEAD");
-	if (percent_decode(argument, argument_len, request->argument, sizeof(request->argument)) < 0)
+	if (percent_decode(argument, argument_len, request->argument, sizeof(request->argument)) <
+		0)
 		return refuse(request, MHD_HTTP_BAD_REQUEST, "bad_request",
-			"the name in the path is too long, or its percent-encoding is broken", NULL);
+			"the name in the path is too long, or its percent-encoding is broken",
+			NULL);
 	return route->handle(request);
 }
 
@@ -110,13 +113,15 @@ bool route_query_is_clean(
 		return true;
 	_cleanup_text_ struct text message = {0};
 	if (check.unknown != NULL) {
-		text_appendf(&message, "unknown query parameter '%.60s'; this path takes ", check.unknown);
+		text_appendf(&message, "unknown query parameter '%.60s'; this path takes ",
+			check.unknown);
 		for (size_t i = 0; known[i] != NULL; i++)
 			text_appendf(&message, "%s'%s'", i == 0 ? "" : ", ", known[i]);
 		if (known[0] == NULL)
 			text_append(&message, "none");
 	} else {
-		text_appendf(&message, "the query parameter '%s' stands there twice", check.doubled);
+		text_appendf(
+			&message, "the query parameter '%s' stands there twice", check.doubled);
 	}
 	if (text_string(&message) == NULL)
 		*result = MHD_NO;

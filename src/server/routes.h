@@ -16,8 +16,8 @@
 struct request {
 	struct MHD_Connection *connection;
 	const struct account_table *table; /* the present configuration's */
-	uint64_t number;                   /* unlike that of any other request of this process */
-	int64_t now_ms;                    /* CLOCK_BOOTTIME */
+	uint64_t number; /* unlike that of any other request of this process */
+	int64_t now_ms; /* CLOCK_BOOTTIME */
 	char argument[ROUTE_ARGUMENT_MAX]; /* what stands for * in the path, decoded */
 };
 

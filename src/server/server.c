@@ -104,9 +104,9 @@ static bool has_body(struct MHD_Connection *connection)
 }
 
 /*
- * Called twice for each request: when its headers are complete, and when it is. The answer is queued
- * in the second call, because libmicrohttpd ends the connection after an answer in the first; which
- * is right for a request with a body, of which nothing more will be read.
+ * Called twice for each request: when its headers are complete, and when it is. The answer is
+ * queued in the second call, because libmicrohttpd ends the connection after an answer in the
+ * first; which is right for a request with a body, of which nothing more will be read.
  */
 static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd_connection,
 	const char *path, const char *method, const char *version, const char *upload,
@@ -128,8 +128,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd_conn
 	};
 	if (is_first_call) {
 		*request_context = connection;
-		connection_enter(
-			&server->connections, connection, CONNECTION_BUSY, request.now_ms);
+		connection_enter(&server->connections, connection, CONNECTION_BUSY, request.now_ms);
 		if (!has_body(mhd_connection))
 			return MHD_YES;
 		server->next_number++;
@@ -155,7 +154,8 @@ static void on_completed(void *context, struct MHD_Connection *mhd_connection,
 		connection_shut_down(connection);
 }
 
-/* Paths and parameters are left as they are: routes_answer() decodes, and refuses what is broken. */
+/* Paths and parameters are left as they are: routes_answer() decodes, and refuses what is broken.
+ */
 static size_t leave_encoded(void *context, struct MHD_Connection *connection, char *string)
 {
 	(void)context;
@@ -195,15 +195,15 @@ static struct door *door_open(struct server *server, struct listener *listener, 
 	}
 	door->server = server;
 	door->listener = listener;
-	/* Without a thread of its own: the internal one stalls when an epoll batch is exactly full, at
-	 * 128, 256 and 512 busy connections. */
+	/* Without a thread of its own: the internal one stalls when an epoll batch is exactly full,
+	 * at 128, 256 and 512 busy connections. */
 	door->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TURBO | MHD_USE_ERROR_LOG, 0, NULL,
 		NULL, on_request, door, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-		MHD_OPTION_LISTEN_SOCKET, listener->fd, MHD_OPTION_NOTIFY_CONNECTION, on_connection, door,
-		MHD_OPTION_NOTIFY_COMPLETED, on_completed, door, MHD_OPTION_UNESCAPE_CALLBACK,
+		MHD_OPTION_LISTEN_SOCKET, listener->fd, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
+		door, MHD_OPTION_NOTIFY_COMPLETED, on_completed, door, MHD_OPTION_UNESCAPE_CALLBACK,
 		leave_encoded, NULL, MHD_OPTION_CONNECTION_LIMIT, server->options.connection_limit,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-		MHD_OPTION_CONNECTION_TIMEOUT, 0U, MHD_OPTION_END);
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT,
+		1, MHD_OPTION_CONNECTION_TIMEOUT, 0U, MHD_OPTION_END);
 	const union MHD_DaemonInfo *info =
 		door->daemon == NULL ? NULL
 				     : MHD_get_daemon_info(door->daemon, MHD_DAEMON_INFO_EPOLL_FD);
@@ -216,7 +216,8 @@ static struct door *door_open(struct server *server, struct listener *listener, 
 	return door;
 }
 
-/* Let nobody new through; what is inside is finished. Those who wait outside already come in first. */
+/* Let nobody new through; what is inside is finished. Those who wait outside already come in first.
+ */
 static void door_begin_closing(struct door *door)
 {
 	if (door->is_closing)
@@ -280,8 +281,8 @@ static int wait_and_serve(struct server *server, int64_t most_ms)
 static void drain(struct server *server, int64_t grace_ms)
 {
 	int64_t end_ms = clock_now_ms(server) + grace_ms;
-	/* A pass without an event means that every request that had arrived was answered, or is being
-	 * written to a client that does not read fast enough. */
+	/* A pass without an event means that every request that had arrived was answered, or is
+	 * being written to a client that does not read fast enough. */
 	while (wait_and_serve(server, 0) > 0 && clock_now_ms(server) < end_ms)
 		;
 	while (server->connections.count[CONNECTION_BUSY] > 0 && clock_now_ms(server) < end_ms)
@@ -424,8 +425,8 @@ static struct door **doors_open(
 }
 
 /* Remember what is served now. */
-static void keep_listeners(struct server *server, struct listener **listeners, struct door **doors,
-	size_t count)
+static void keep_listeners(
+	struct server *server, struct listener **listeners, struct door **doors, size_t count)
 {
 	free(server->listeners);
 	free(server->listener_doors);
@@ -479,8 +480,7 @@ struct server *server_start(const struct server_options *options, struct listene
 		return NULL;
 	}
 	server->doors = doors_open(server, listeners, count, err);
-	struct door **copy =
-		server->doors == NULL ? NULL : doors_copy(server->doors, count, err);
+	struct door **copy = server->doors == NULL ? NULL : doors_copy(server->doors, count, err);
 	int failed = ENOMEM;
 	if (copy != NULL) {
 		server->door_count = count;

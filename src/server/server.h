@@ -35,15 +35,16 @@ struct server *server_start(const struct server_options *options, struct listene
 struct listener *const *server_listeners(const struct server *server, size_t *count);
 
 /*
- * Serve on these listeners instead. Those that were served already (the same pointers) go on without
- * a break; the others are closed when their open answers are finished.
- * listeners  the array and the new listeners are taken over on success
- * Returns when the new ones are being served, 0; or -1 with *err, and nothing has changed.
+ * Serve on these listeners instead. Those that were served already (the same pointers) go on
+ * without a break; the others are closed when their open answers are finished. listeners  the array
+ * and the new listeners are taken over on success Returns when the new ones are being served, 0; or
+ * -1 with *err, and nothing has changed.
  */
 int server_set_listeners(
 	struct server *server, struct listener **listeners, size_t count, struct error *err);
 
-/* Let nobody new in, finish the open answers for at most `grace_ms`, end the thread. NULL is fine. */
+/* Let nobody new in, finish the open answers for at most `grace_ms`, end the thread. NULL is fine.
+ */
 void server_stop(struct server *server, int64_t grace_ms);
 
 #endif

@@ -20,8 +20,8 @@ static struct json_object *error_object(const struct account_report *report)
 	struct json_object *object = json_object_new_object();
 	json_object_object_add(object, "code", json_object_new_string(error_code_name(err->code)));
 	json_object_object_add(object, "message", json_object_new_string(err->message));
-	json_object_object_add(
-		object, "status", err->http_status == 0 ? NULL : json_object_new_int(err->http_status));
+	json_object_object_add(object, "status",
+		err->http_status == 0 ? NULL : json_object_new_int(err->http_status));
 	json_object_object_add(
 		object, "correlation_vector", string_or_null(err->correlation_vector));
 	json_object_object_add(object, "at", json_object_new_int64(report->failed_on));
@@ -47,10 +47,10 @@ static struct json_object *account_object(const struct account *account, int64_t
 	json_object_object_add(object, "state",
 		json_object_new_string(
 			account_state_name(account_state_of(report, snapshot, now_ms))));
-	json_object_object_add(
-		object, "expires_on", is_valid ? json_object_new_int64(snapshot->expires_on) : NULL);
-	json_object_object_add(
-		object, "refresh_on", is_valid ? json_object_new_int64(snapshot->refresh_on) : NULL);
+	json_object_object_add(object, "expires_on",
+		is_valid ? json_object_new_int64(snapshot->expires_on) : NULL);
+	json_object_object_add(object, "refresh_on",
+		is_valid ? json_object_new_int64(snapshot->refresh_on) : NULL);
 	json_object_object_add(object, "expires_in",
 		is_valid ? json_object_new_int64((snapshot->dead_at_ms - now_ms) / 1000) : NULL);
 	json_object_object_add(object, "refresh_in", json_object_new_int64(wait_s));

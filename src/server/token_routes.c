@@ -48,8 +48,8 @@ static enum MHD_Result refuse_without_token(
 	return answer_send_error(request, &error);
 }
 
-static enum MHD_Result send_token(struct request *request, const struct account *account,
-	enum representation representation)
+static enum MHD_Result send_token(
+	struct request *request, const struct account *account, enum representation representation)
 {
 	const struct snapshot *snapshot = atomic_load(&account->snapshot);
 	if (!snapshot_is_valid(snapshot, request->now_ms))
@@ -76,7 +76,8 @@ static bool wants_text(struct request *request)
 	return text != NULL && (json == NULL || text < json);
 }
 
-/* The form that the request asks for. Returns 0, or -1 when the answer says what is wrong with it. */
+/* The form that the request asks for. Returns 0, or -1 when the answer says what is wrong with it.
+ */
 static int choose(
 	struct request *request, enum representation *representation, enum MHD_Result *result)
 {
@@ -91,14 +92,15 @@ static int choose(
 	};
 	if (!route_query_is_clean(request, known, result))
 		return -1;
-	const char *format =
-		MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, "format");
-	if (format == NULL) {
+	const char *format = NULL;
+	/* Without '=' it is there, and has no value. */
+	if (MHD_lookup_connection_value_n(request->connection, MHD_GET_ARGUMENT_KIND, "format", 6,
+		    &format, NULL) == MHD_NO) {
 		*representation = wants_text(request) ? REPRESENTATION_TEXT : REPRESENTATION_JSON;
 		return 0;
 	}
 	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-		if (strcmp(format, formats[i].word) == 0) {
+		if (format != NULL && strcmp(format, formats[i].word) == 0) {
 			*representation = formats[i].representation;
 			return 0;
 		}
@@ -137,7 +139,8 @@ enum MHD_Result route_account_token(struct request *request)
 	const struct account *account = account_table_find(request->table, request->argument);
 	if (account == NULL)
 		return refuse_account(request,
-			"there is no account of this name; /v1/accounts lists them", request->argument);
+			"there is no account of this name; /v1/accounts lists them",
+			request->argument);
 	return send_chosen(request, account);
 }
 

@@ -16,7 +16,7 @@ static void notify(const char *format, ...) __attribute__((format(printf, 1, 2))
 
 static void notify(const char *format, ...)
 {
-	char message[512];
+	char message[1024];
 	va_list args;
 	va_start(args, format);
 	vsnprintf(message, sizeof(message), format, args);
@@ -78,7 +78,8 @@ void service_sockets_free(struct passed_socket *sockets, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		if (sockets[i].fd >= 0) {
-			log_warning("the socket that was passed as '%s' belongs to no listener; name it "
+			log_warning("the socket that was passed as '%s' belongs to no listener; "
+				    "name it "
 				    "with FileDescriptorName= after a [listener NAME]",
 				sockets[i].name);
 			close(sockets[i].fd);

@@ -17,7 +17,7 @@ void service_stopping(void);
 
 struct passed_socket {
 	char *name; /* FileDescriptorName= of the socket unit */
-	int fd;     /* -1 once somebody took it */
+	int fd; /* -1 once somebody took it */
 };
 
 /*

@@ -173,7 +173,8 @@ void registry_destroy(struct registry *registry)
 void account_publish_snapshot(
 	struct registry *registry, struct account *account, struct snapshot *snapshot)
 {
-	epoch_retire(&registry->epoch, atomic_exchange(&account->snapshot, snapshot), snapshot_free);
+	epoch_retire(
+		&registry->epoch, atomic_exchange(&account->snapshot, snapshot), snapshot_free);
 }
 
 void account_publish_report(

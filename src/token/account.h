@@ -16,38 +16,38 @@
 
 /* What the configuration says of an account. All strings are owned by the account. */
 struct account_settings {
-	char *name;           /* letters, digits, '.', '_', '-' */
-	char *kind;           /* the upstream's name: "mixed_reality" */
-	char *account_id;     /* a UUID, as it was written */
+	char *name; /* letters, digits, '.', '_', '-' */
+	char *kind; /* the upstream's name: "mixed_reality" */
+	char *account_id; /* a UUID, as it was written */
 	char *account_domain; /* host name, with a port perhaps */
-	char *endpoint;       /* https://host[:port], without a slash at the end */
-	char *ca_file;        /* PEM bundle, or NULL for the system's */
-	char *credential;     /* the credential's kind, for people */
-	bool is_required;     /* readiness waits for it */
+	char *endpoint; /* https://host[:port], without a slash at the end */
+	char *ca_file; /* PEM bundle, or NULL for the system's */
+	char *credential; /* the credential's kind, for people */
+	bool is_required; /* readiness waits for it */
 };
 
 /* What the last exchanges came to: immutable, published anew whenever it changes. */
 struct account_report {
-	unsigned failures;      /* in a row */
-	int64_t next_ms;        /* CLOCK_BOOTTIME of the next exchange; past while one is going on */
-	int64_t refreshed_on;   /* Unix seconds of the last success, or 0 */
-	int64_t failed_on;      /* Unix seconds of the last failure, or 0 */
-	struct error error;     /* of the last failure; code ERR_NONE after a success */
+	unsigned failures; /* in a row */
+	int64_t next_ms; /* CLOCK_BOOTTIME of the next exchange; past while one is going on */
+	int64_t refreshed_on; /* Unix seconds of the last success, or 0 */
+	int64_t failed_on; /* Unix seconds of the last failure, or 0 */
+	struct error error; /* of the last failure; code ERR_NONE after a success */
 };
 
 enum account_state {
 	ACCOUNT_STARTING, /* no token yet, and no failure */
-	ACCOUNT_VALID,    /* a valid token, and the last refresh worked */
+	ACCOUNT_VALID, /* a valid token, and the last refresh worked */
 	ACCOUNT_DEGRADED, /* a valid token, but the last refresh failed */
-	ACCOUNT_FAILED,   /* no valid token, and the last refresh failed */
+	ACCOUNT_FAILED, /* no valid token, and the last refresh failed */
 };
 
 struct account {
 	struct account_settings settings;
 	size_t index; /* in its table */
-	_Atomic(struct snapshot *) snapshot;     /* NULL before the first token */
+	_Atomic(struct snapshot *) snapshot; /* NULL before the first token */
 	_Atomic(struct account_report *) report; /* never NULL */
-	bool has_given_snapshot_away;            /* to its successor in a newer table */
+	bool has_given_snapshot_away; /* to its successor in a newer table */
 };
 
 /*
@@ -85,11 +85,11 @@ static inline bool snapshot_is_valid(const struct snapshot *snapshot, int64_t no
  */
 struct account_table {
 	size_t count;
-	struct account **accounts;      /* owned */
+	struct account **accounts; /* owned */
 	struct account *default_account; /* one of them, or NULL */
-	size_t slot_count;               /* a power of two */
-	struct account **by_name;        /* open addressing */
-	struct account **by_id;          /* likewise; of several with one id, the first */
+	size_t slot_count; /* a power of two */
+	struct account **by_name; /* open addressing */
+	struct account **by_id; /* likewise; of several with one id, the first */
 };
 
 /*
@@ -101,7 +101,7 @@ struct account_table *account_table_new(
 	struct account **accounts, size_t count, struct account *default_account);
 
 /* Frees the accounts too; of the type that the epoch frees with. NULL is fine. */
-void account_table_free(void *table);
+void account_table_free(void *object);
 
 /* The account of that name, or of that account id in either case; NULL when there is none. */
 struct account *account_table_find(const struct account_table *table, const char *name);

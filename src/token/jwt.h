@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 /*
- * Decode the expiry of a compact JWT: at least three parts, a payload in base64url or base64, padded
- * or not, that is a JSON object whose `exp` is an integer, a fraction or a decimal string.
+ * Decode the expiry of a compact JWT: at least three parts, a payload in base64url or base64,
+ * padded or not, that is a JSON object whose `exp` is an integer, a fraction or a decimal string.
  *
  * expires_on  set on success only; Unix seconds, above 0 and at most 2^53
  *

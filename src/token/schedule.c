@@ -18,8 +18,8 @@ static int64_t backoff_ms(unsigned failures, double roll)
 {
 	int64_t span_ms = SCHEDULE_BACKOFF_MAX_MS;
 	unsigned doublings = failures - 1;
-	if (doublings < 16 && (int64_t)SCHEDULE_BACKOFF_FIRST_MS << doublings < span_ms)
-		span_ms = (int64_t)SCHEDULE_BACKOFF_FIRST_MS << doublings;
+	if (doublings < 16 && SCHEDULE_BACKOFF_FIRST_MS << doublings < span_ms)
+		span_ms = SCHEDULE_BACKOFF_FIRST_MS << doublings;
 	return part_of(span_ms, roll);
 }
 
@@ -37,7 +37,8 @@ void schedule_failed(
 		switch (error_class_of(err->code)) {
 		case ERROR_CLASS_CREDENTIAL:
 		case ERROR_CLASS_CONFIGURATION:
-			wait_ms = SCHEDULE_BACKOFF_MAX_MS - part_of(SCHEDULE_BACKOFF_MAX_MS / 10, roll);
+			wait_ms = SCHEDULE_BACKOFF_MAX_MS -
+				  part_of(SCHEDULE_BACKOFF_MAX_MS / 10, roll);
 			break;
 		default:
 			wait_ms = backoff_ms(schedule->failures, roll);

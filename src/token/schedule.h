@@ -2,8 +2,8 @@
  * When to do what next, as functions of state, event and time. Nothing here reads a clock, draws a
  * random number or touches the world.
  *
- * Times in milliseconds are CLOCK_BOOTTIME; `roll` is a random number from 0 up to but not including
- * 1, rolled by the caller once for each event.
+ * Times in milliseconds are CLOCK_BOOTTIME; `roll` is a random number from 0 up to but not
+ * including 1, rolled by the caller once for each event.
  */
 #ifndef MRTOKEND_TOKEN_SCHEDULE_H
 #define MRTOKEND_TOKEN_SCHEDULE_H
@@ -15,27 +15,29 @@
 /* The schedule of one account. Zeroed: nothing has happened yet, and an exchange is due at once. */
 struct schedule {
 	unsigned failures; /* in a row, since the last success */
-	int64_t next_ms;   /* when to try next */
+	int64_t next_ms; /* when to try next */
 };
 
 /* The least time between two exchanges of one account, whatever lives as short as it will. */
-#define SCHEDULE_LEAST_MS 1000
+#define SCHEDULE_LEAST_MS INT64_C(1000)
 /* The first delay after a failure, and the longest of the backoff. */
-#define SCHEDULE_BACKOFF_FIRST_MS 1000
-#define SCHEDULE_BACKOFF_MAX_MS (5 * 60 * 1000)
+#define SCHEDULE_BACKOFF_FIRST_MS INT64_C(1000)
+#define SCHEDULE_BACKOFF_MAX_MS (INT64_C(5) * 60 * 1000)
 /* No upstream can silence an account for longer than this. */
-#define SCHEDULE_RETRY_AFTER_MAX_S (60 * 60)
+#define SCHEDULE_RETRY_AFTER_MAX_S (INT64_C(60) * 60)
 
 /*
  * A token of `lifetime_ms` arrived: refresh at half of its life plus a random tenth of it, which is
  * rolled here, once.
  */
-void schedule_succeeded(struct schedule *schedule, int64_t now_ms, int64_t lifetime_ms, double roll);
+void schedule_succeeded(
+	struct schedule *schedule, int64_t now_ms, int64_t lifetime_ms, double roll);
 
 /*
  * An exchange failed. What time may mend is tried again after an exponential backoff with full
  * jitter; what someone must mend is tried every five minutes; a Retry-After is obeyed, up to its
- * bound, and with a tenth of jitter on top so that those who were told the same do not come together.
+ * bound, and with a tenth of jitter on top so that those who were told the same do not come
+ * together.
  */
 void schedule_failed(
 	struct schedule *schedule, int64_t now_ms, const struct error *err, double roll);

@@ -41,7 +41,8 @@ static int build_body(struct secret *body, enum representation representation,
 	case REPRESENTATION_JSON:
 		snprintf(rest, sizeof(rest),
 			"\",\"token_type\":\"Bearer\",\"expires_on\":%lld,\"refresh_on\":%lld,"
-			"\"account\":\"%.64s\",\"account_id\":\"%.64s\",\"account_domain\":\"%.256s\"}\n",
+			"\"account\":\"%.64s\",\"account_id\":\"%.64s\",\"account_domain\":\"%."
+			"256s\"}\n",
 			(long long)parts->expires_on, (long long)parts->refresh_on, parts->account,
 			parts->account_id, parts->account_domain);
 		result |= secret_append_string(body, "{\"token\":\"");
@@ -89,7 +90,8 @@ struct snapshot *snapshot_build(struct secret *token, const struct snapshot_part
 	if (check_token(token, err) != 0)
 		return NULL;
 	if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number)) {
-		error_set(err, ERR_SYSTEM, "cannot number a token: the kernel gives no random bytes");
+		error_set(
+			err, ERR_SYSTEM, "cannot number a token: the kernel gives no random bytes");
 		return NULL;
 	}
 	struct snapshot *snapshot = calloc(1, sizeof(*snapshot));

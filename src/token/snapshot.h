@@ -12,10 +12,10 @@
 #include <stdint.h>
 
 enum representation {
-	REPRESENTATION_JSON,   /* the interface's own object */
-	REPRESENTATION_TEXT,   /* the bare token */
+	REPRESENTATION_JSON, /* the interface's own object */
+	REPRESENTATION_TEXT, /* the bare token */
 	REPRESENTATION_HEADER, /* a ready Authorization line */
-	REPRESENTATION_STS,    /* the STS's own answer: azure-protocol.md A.5 */
+	REPRESENTATION_STS, /* the STS's own answer: azure-protocol.md A.5 */
 	REPRESENTATION_COUNT,
 };
 
@@ -23,10 +23,10 @@ struct snapshot_parts {
 	const char *account; /* the account's name; like the next two, fit for JSON as it is */
 	const char *account_id;
 	const char *account_domain;
-	int64_t expires_on;   /* Unix seconds, by the upstream's clock */
-	int64_t refresh_on;   /* likewise */
-	int64_t dead_at_ms;   /* CLOCK_BOOTTIME: from here on it is never handed out */
-	int64_t received_ms;  /* CLOCK_BOOTTIME */
+	int64_t expires_on; /* Unix seconds, by the upstream's clock */
+	int64_t refresh_on; /* likewise */
+	int64_t dead_at_ms; /* CLOCK_BOOTTIME: from here on it is never handed out */
+	int64_t received_ms; /* CLOCK_BOOTTIME */
 };
 
 /*
@@ -69,6 +69,6 @@ struct snapshot *snapshot_build(struct secret *token, const struct snapshot_part
 	const struct answer_maker *maker, struct error *err);
 
 /* Wipe and free; of the type that the epoch frees with. NULL is fine. */
-void snapshot_free(void *snapshot);
+void snapshot_free(void *object);
 
 #endif

@@ -26,7 +26,7 @@ struct upstream_exchange {
 	struct http_client *client;
 	struct http_flight *flight;
 	struct secret *authorization; /* the whole header line */
-	size_t secret_offset;         /* in it: where the part begins that nobody may see */
+	size_t secret_offset; /* in it: where the part begins that nobody may see */
 	bool is_starting;
 	bool is_over;
 	upstream_done_fn done;
@@ -74,8 +74,8 @@ static bool is_token_letter(char c)
  * Words of the upstream for people, cut to DETAIL_MAX. Whatever repeats the beginning of the
  * credential is withheld as a whole, and any word that is long enough to be a key or a token.
  */
-static void copy_detail(
-	const struct upstream_exchange *exchange, const char *words, size_t len, char out[DETAIL_MAX])
+static void copy_detail(const struct upstream_exchange *exchange, const char *words, size_t len,
+	char out[DETAIL_MAX])
 {
 	const char *line = secret_bytes(exchange->authorization);
 	size_t needle = secret_len(exchange->authorization) - exchange->secret_offset;
@@ -129,7 +129,7 @@ static void describe_body(const struct upstream_exchange *exchange,
 			text_appendf(&words, "%s%s", words.len > 0 ? ": " : "",
 				json_object_get_string(message));
 		if (text_string(&words) != NULL)
-			copy_detail(exchange, words.data, words.len, out);
+			copy_detail(exchange, text_string(&words), words.len, out);
 	} else if (len == 0) {
 		strcpy(out, "an empty body"); // NOLINT
 	} else {
@@ -188,7 +188,8 @@ static struct secret *read_token(const struct http_response *response, struct er
 {
 	if (strncasecmp(response->content_type, "application/json", 16) != 0) {
 		error_set(err, ERR_UPSTREAM_FORMAT,
-			"found Content-Type %s, expected application/json (is a proxy or a captive portal "
+			"found Content-Type %s, expected application/json (is a proxy or a captive "
+			"portal "
 			"in between?)",
 			response->content_type[0] == '\0' ? "(none)" : response->content_type);
 		return NULL;
@@ -206,10 +207,11 @@ static struct secret *read_token(const struct http_response *response, struct er
 		error_set(err, ERR_UPSTREAM_FORMAT, "the body is not a complete JSON object");
 	else if (!json_object_object_get_ex(root, "AccessToken", &member) ||
 		 !json_object_is_type(member, json_type_string))
-		error_set(err, ERR_UPSTREAM_FORMAT, "the body has no member AccessToken with a string");
+		error_set(err, ERR_UPSTREAM_FORMAT,
+			"the body has no member AccessToken with a string");
 	else
-		token = secret_from(json_object_get_string(member),
-			(size_t)json_object_get_string_len(member));
+		token = secret_from(
+			json_object_get_string(member), (size_t)json_object_get_string_len(member));
 	if (token == NULL && err->code == ERR_NONE)
 		error_set(err, ERR_NO_MEMORY, "out of memory");
 	json_object_put(root);

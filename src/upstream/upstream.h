@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 struct upstream_token {
-	struct secret *token;  /* may be taken: set it to NULL then */
-	int64_t expires_on;    /* Unix seconds, by the upstream's clock */
+	struct secret *token; /* may be taken: set it to NULL then */
+	int64_t expires_on; /* Unix seconds, by the upstream's clock */
 	int64_t server_date_s; /* the upstream's Date, or -1 when it told none */
 };
 

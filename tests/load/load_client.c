@@ -62,7 +62,8 @@ static bool client_open(struct load *load, struct client *client)
 	client->len = 0;
 	client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (client->fd < 0 ||
-		connect(client->fd, (struct sockaddr *)&load->address, sizeof(load->address)) != 0 ||
+		connect(client->fd, (struct sockaddr *)&load->address, sizeof(load->address)) !=
+			0 ||
 		epoll_ctl(load->epoll_fd, EPOLL_CTL_ADD, client->fd, &event) != 0) {
 		fprintf(stderr, "load_client: cannot connect: %m\n");
 		return false;
@@ -168,7 +169,8 @@ static bool run(struct load *load, struct client *clients, size_t count)
 		struct epoll_event events[EVENTS];
 		int ready = epoll_wait(load->epoll_fd, events, EVENTS, STALL_MS);
 		if (ready == 0) {
-			fprintf(stderr, "load_client: stalled, %" PRId64 " of %" PRId64 " answered\n",
+			fprintf(stderr,
+				"load_client: stalled, %" PRId64 " of %" PRId64 " answered\n",
 				load->answered, load->wanted);
 			return false;
 		}
@@ -195,7 +197,8 @@ int main(int argc, char **argv)
 	load.address.sun_family = AF_UNIX;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 's')
-			snprintf(load.address.sun_path, sizeof(load.address.sun_path), "%s", optarg);
+			snprintf(
+				load.address.sun_path, sizeof(load.address.sun_path), "%s", optarg);
 		else if (option == 'c')
 			count = strtoul(optarg, NULL, 10);
 		else if (option == 'r')
@@ -225,7 +228,8 @@ int main(int argc, char **argv)
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	bool is_well = run(&load, clients, count);
 	clock_gettime(CLOCK_MONOTONIC, &end);
-	double seconds = (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9;
+	double seconds =
+		(double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9;
 	printf("{\"connections\":%zu,\"requests\":%" PRId64 ",\"failed\":%" PRId64
 	       ",\"expired\":%" PRId64 ",\"token_changes\":%" PRId64
 	       ",\"seconds\":%.3f,\"per_second\":%.0f}\n",

@@ -1000,7 +1000,7 @@ def test_endpoints_are_there_while_it_runs(tmp_path):
     assert not (directory / "endpoints.json").exists()
 
 
-def test_stale_endpoints_are_gone_before_new_ones_come(tmp_path):
+def test_stale_endpoints_are_gone_after_a_failed_start(tmp_path):
     stale = tmp_path / "endpoints.json"
     stale.write_text('{"sts":"https://127.0.0.1:1","control":"http://127.0.0.1:1"}')
     (tmp_path / "ca.pem").write_text("not a certificate")
@@ -1036,6 +1036,17 @@ def test_keeps_its_authority_over_a_restart(tmp_path):
     with Emulator(tmp_path) as own:
         assert (tmp_path / "ca.pem").read_bytes() == authority
         assert served_certificate(own).serial_number != first.serial_number
+
+
+def test_restarts_after_it_was_killed(tmp_path):
+    own = Emulator(tmp_path, {ID: KEY}).start()
+    authority = (tmp_path / "ca.pem").read_bytes()
+    assert own.stop(signal.SIGKILL) == -signal.SIGKILL
+    stale = (tmp_path / "endpoints.json").read_text()
+    with Emulator(tmp_path, {ID: KEY}) as own:
+        assert (tmp_path / "endpoints.json").read_text() != stale
+        assert (tmp_path / "ca.pem").read_bytes() == authority
+        token_of(ask(own))
 
 
 def test_authority_key_is_private_and_certificate_public(tmp_path):
