@@ -8,7 +8,8 @@
 #include <string.h>
 #include <time.h>
 
-#define CURL_ROOM 4096
+/* What an answer of the STS fits into; a longer one grows. */
+#define BODY_ROOM ((size_t)2000)
 
 struct http_flight {
 	struct http_client *client;
@@ -177,15 +178,15 @@ static bool flight_configure(struct http_flight *flight)
 	       curl_easy_setopt(easy, CURLOPT_CAINFO, flight->ca_file) == CURLE_OK;
 }
 
-/* Give the flight its handle and send it off. Returns whether that went well. */
+/* Give the flight its handle and send it off. Those that wait have neither handle nor buffer. */
 static bool flight_launch(struct http_flight *flight)
 {
 	flight->easy = curl_easy_init();
-	if (flight->easy == NULL)
-		return false;
-	if (!flight_configure(flight) ||
+	flight->body = secret_new(BODY_ROOM);
+	if (flight->easy == NULL || flight->body == NULL || !flight_configure(flight) ||
 		curl_multi_add_handle(flight->client->multi, flight->easy) != CURLM_OK) {
-		curl_easy_cleanup(flight->easy);
+		if (flight->easy != NULL)
+			curl_easy_cleanup(flight->easy);
 		flight->easy = NULL;
 		return false;
 	}
@@ -205,10 +206,9 @@ struct http_flight *http_client_get(struct http_client *client, const struct htt
 	flight->done = done;
 	flight->context = context;
 	flight->body_max = request->body_max;
-	flight->body = secret_new(CURL_ROOM);
 	flight->url = strdup(request->url);
 	flight->origin = origin_of(client, request->url);
-	if (flight->body == NULL || flight->url == NULL || flight->origin == NULL)
+	if (flight->url == NULL || flight->origin == NULL)
 		goto no_memory;
 	if (request->ca_file != NULL) {
 		flight->ca_file = strdup(request->ca_file);

@@ -23,7 +23,7 @@
  * libmicrohttpd's memory for one connection: request line, headers and the answer's headers. What
  * is longer gets a 414 or 431 from it.
  */
-#define CONNECTION_MEMORY ((size_t)8 * 1024)
+#define CONNECTION_MEMORY ((size_t)6 * 1024)
 
 /* A listener with the libmicrohttpd daemon that serves it. */
 struct door {
