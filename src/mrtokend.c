@@ -92,6 +92,10 @@ static void describe_state(struct daemon *self, char *out, size_t out_size)
 	if (failing > 0 && len > 0 && (size_t)len < out_size)
 		snprintf(out + len, out_size - (size_t)len, "; refresh fails for %zu: %s%s",
 			failing, detail, failing > 1 ? ", ..." : "");
+	if (self->reload_error[0] != '\0' && strlen(out) < out_size)
+		snprintf(out + strlen(out), out_size - strlen(out),
+			"; reload failed, the old configuration is in force: %s",
+			self->reload_error);
 	epoch_leave(&self->registry.epoch, EPOCH_READER);
 }
 

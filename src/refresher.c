@@ -107,12 +107,12 @@ static void task_failed(struct task *task, const struct error *err)
 	/* Someone must act where time does not mend it, or where clients are without a token. */
 	bool is_urgent =
 		error_class_of(err->code) != ERROR_CLASS_RETRY || !snapshot_is_valid(snapshot, now);
+	publish_report(task, err);
 	log_event(is_urgent ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, fields,
 		"account %s (%s): refresh failed (failure %u in a row): %s; %s; trying again in "
 		"%.1f s",
 		settings->name, settings->account_id, task->schedule.failures, err->message, left,
 		(double)(task->schedule.next_ms - now) / 1000);
-	publish_report(task, err);
 }
 
 static int64_t lifetime_ms_of(const struct refresher *refresher, const struct upstream_token *token)
@@ -296,6 +296,7 @@ static void *refresher_main(void *context)
 		bool has_retired = epoch_reclaim(&refresher->options.registry->epoch);
 		http_client_run(refresher->client, time_to_wait(refresher, has_retired));
 	}
+	heap_free(&refresher->heap); /* before the nodes in the tasks */
 	tasks_free(refresher->tasks, refresher->task_count);
 	refresher->tasks = NULL;
 	return NULL;
@@ -371,7 +372,6 @@ void refresher_stop(struct refresher *refresher)
 	http_client_wake(refresher->client);
 	pthread_join(refresher->thread, NULL);
 	http_client_free(refresher->client);
-	heap_free(&refresher->heap);
 	pthread_cond_destroy(&refresher->answered);
 	pthread_mutex_destroy(&refresher->lock);
 	free(refresher);

@@ -94,12 +94,16 @@ void setup_accounts_close(struct setup_accounts *accounts)
 	*accounts = (struct setup_accounts){0};
 }
 
-static struct listener *find_present(
-	const struct config_listener *wanted, struct listener *const *present, size_t present_count)
+/*
+ * The listener that is there already: a socket of our own is known by its path, whatever its section
+ * is called now; one that was passed by the name it was passed for.
+ */
+static struct listener *find_present(const struct config_listener *wanted,
+	struct listener *const *present, size_t present_count)
 {
 	for (size_t i = 0; i < present_count; i++)
-		if (strcmp(present[i]->name, wanted->name) == 0 &&
-			(present[i]->is_passed || strcmp(present[i]->path, wanted->path) == 0))
+		if (present[i]->is_passed ? strcmp(present[i]->name, wanted->name) == 0
+					  : strcmp(present[i]->path, wanted->path) == 0)
 			return present[i];
 	return NULL;
 }

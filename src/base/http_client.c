@@ -66,8 +66,6 @@ struct http_client *http_client_new(struct error *err)
 	}
 	curl_share_setopt(client->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
 	curl_share_setopt(client->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
-	curl_multi_setopt(
-		client->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)HTTP_CONNECTIONS_PER_ORIGIN);
 	curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, 64L);
 	return client;
 }
@@ -401,14 +399,12 @@ static void call_broken(struct http_flight *flight, CURLcode result)
 	flight->done(flight->context, NULL, &err);
 }
 
-void http_client_run(struct http_client *client, int timeout_ms)
+/* Call back for all that is done. Returns how many there were. */
+static unsigned land_flights(struct http_client *client)
 {
-	int running = 0;
+	unsigned landed = 0;
 	int left = 0;
 	CURLMsg *message;
-	curl_multi_perform(client->multi, &running);
-	curl_multi_poll(client->multi, NULL, 0, timeout_ms, NULL);
-	curl_multi_perform(client->multi, &running);
 	while ((message = curl_multi_info_read(client->multi, &left)) != NULL) {
 		struct http_flight *flight = NULL;
 		CURLcode result = message->data.result;
@@ -423,7 +419,21 @@ void http_client_run(struct http_client *client, int timeout_ms)
 			call_broken(flight, result);
 		flight_free(flight);
 		origin_advance(origin);
+		landed++;
 	}
+	return landed;
+}
+
+void http_client_run(struct http_client *client, int timeout_ms)
+{
+	int running = 0;
+	curl_multi_perform(client->multi, &running);
+	/* What was done by now must not wait for the next event. */
+	if (land_flights(client) > 0)
+		return;
+	curl_multi_poll(client->multi, NULL, 0, timeout_ms, NULL);
+	curl_multi_perform(client->multi, &running);
+	land_flights(client);
 }
 
 void http_client_wake(struct http_client *client)

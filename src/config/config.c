@@ -16,6 +16,9 @@
 #define DEFAULT_FILE SYSCONFDIR "/mrtokend/mrtokend.conf"
 #define DEFAULT_SOCKET RUNSTATEDIR "/mrtokend/mrtokend.sock"
 
+/* An unknown key is shown when it is no longer than this; account keys are longer. */
+#define LONGEST_SHOWN_KEY 32
+
 /* A section as it was found, perhaps in several files. */
 struct section {
 	enum config_section_kind kind;
@@ -210,6 +213,15 @@ static void describe_section(const struct section *section, char *out, size_t ou
 		section->name[0] == '\0' ? "" : " ", section->name);
 }
 
+/* The secret of someone who wrote it on a line of its own, with its '=' at the end, is not. */
+static bool is_like_a_key(const char *name)
+{
+	size_t len = strlen(name);
+	return len > 0 && len <= LONGEST_SHOWN_KEY &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. ") ==
+		       len;
+}
+
 static void on_key(void *context, const char *name, const char *value, unsigned line)
 {
 	struct builder *builder = context;
@@ -220,6 +232,13 @@ static void on_key(void *context, const char *name, const char *value, unsigned 
 	const char *nearest = NULL;
 	describe_section(section, title, sizeof(title));
 	const struct config_key *key = config_key_find(section->kind, name, &nearest);
+	if (key == NULL && !is_like_a_key(name)) {
+		problem(builder,
+			"%s:%u: %s: found what is no name of a key, and may be a secret, so it is "
+			"not shown; mrtokend.conf(5) lists the keys",
+			builder->path, line, title);
+		return;
+	}
 	if (key == NULL) {
 		problem(builder, "%s:%u: %s: unknown key '%s'%s%s%s", builder->path, line, title,
 			name,
@@ -461,6 +480,8 @@ static void complete(struct builder *builder, const char *path)
 			", " VARIABLE_ID " and " VARIABLE_KEY_FILE,
 			path);
 	complete_listeners(builder);
+	if (builder->has_no_memory)
+		return; /* an account may be there by half */
 	if (config->ca_file == NULL && variable != NULL && variable[0] == '/' &&
 		!copy_string(&config->ca_file, variable))
 		builder->has_no_memory = true;
@@ -492,7 +513,7 @@ int config_load(const char *path, struct config **config, struct text *problems)
 	read_drop_ins(&builder, file);
 	/* What could not be read has been told; what is missing because of it is not worth a word.
 	 */
-	if (builder.problem_count == 0)
+	if (builder.problem_count == 0 && !builder.has_no_memory)
 		complete(&builder, file);
 	if (builder.has_no_memory)
 		problem(&builder, "out of memory");

@@ -2,15 +2,17 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ini.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* libinih cuts the names of sections and keys at 49 bytes; so this is what may stand in brackets.
  */
-#define SECTION_MAX 48
+#define SECTION_MAX 49
 #define FILE_MAX ((off_t)16 * 1024 * 1024)
 
 struct reading {
@@ -50,7 +52,7 @@ static char *read_header(struct reading *reading, char *line, char *start)
 	size_t len = (size_t)(end - start) - 1;
 	if (len > SECTION_MAX)
 		return refuse(reading, line,
-			"the name of the section is too long, expected at most 48 bytes");
+			"the name of the section is too long, expected at most 49 bytes");
 	const char *rest = end + 1 + strspn(end + 1, " \t\r\n");
 	if (*rest != '\0' && *rest != ';' && *rest != '#')
 		return refuse(
@@ -62,34 +64,50 @@ static char *read_header(struct reading *reading, char *line, char *start)
 	return line;
 }
 
+/* The rest of a line that did not fit. Returns whether there is any. */
+static bool skip_rest(FILE *file)
+{
+	int c = getc(file);
+	bool is_longer = c != EOF;
+	while (c != EOF && c != '\n')
+		c = getc(file);
+	return is_longer;
+}
+
+static bool has_control_character(const char *line)
+{
+	for (const char *c = line; *c != '\0'; c++) {
+		bool is_end = *c == '\n' || (*c == '\r' && (c[1] == '\n' || c[1] == '\0'));
+		if (iscntrl((unsigned char)*c) && *c != '\t' && !is_end)
+			return true;
+	}
+	return false;
+}
+
 /* What libinih reads lines with; `size` is its limit. */
 static char *read_line(char *line, int size, void *stream)
 {
+	static const char byte_order_mark[] = "\xEF\xBB\xBF";
 	struct reading *reading = stream;
-	/* A byte that fgets() cannot have written shows how far it got, NULs included. */
+	/* The last NUL is then the one that fgets() wrote, whatever NULs it read. */
 	memset(line, 0x7f, (size_t)size);
 	if (fgets(line, size, reading->file) == NULL)
 		return NULL;
 	reading->line++;
-	const char *newline = memchr(line, '\n', (size_t)size);
-	size_t len = strlen(line);
-	if (newline != NULL && newline != line + len - 1)
+	const char *end = memrchr(line, '\0', (size_t)size);
+	bool is_too_long = end == line + size - 1 && end[-1] != '\n' && skip_rest(reading->file);
+	if (strlen(line) != (size_t)(end - line))
 		return refuse(reading, line, "found a NUL byte, expected text");
-	if (newline == NULL && len == (size_t)size - 1) {
-		int c;
-		bool is_longer = false;
-		while ((c = getc(reading->file)) != EOF && c != '\n')
-			is_longer = true;
-		if (is_longer || c == '\n') {
-			char sentence[80];
-			snprintf(sentence, sizeof(sentence),
-				"the line is too long, expected at most %d bytes", size - 2);
-			return refuse(reading, line, sentence);
-		}
+	if (is_too_long) {
+		char sentence[80];
+		snprintf(sentence, sizeof(sentence),
+			"the line is too long, expected at most %d bytes", size - 2);
+		return refuse(reading, line, sentence);
 	}
-	for (const char *c = line; *c != '\0'; c++)
-		if (iscntrl((unsigned char)*c) && strchr("\t\r\n", *c) == NULL)
-			return refuse(reading, line, "found a control character, expected text");
+	if (has_control_character(line))
+		return refuse(reading, line, "found a control character, expected text");
+	if (reading->line == 1 && strncmp(line, byte_order_mark, 3) == 0)
+		memmove(line, line + 3, strlen(line + 3) + 1);
 	char *start = line + strspn(line, " \t\r\n");
 	reading->is_continuation = start > line && *start != '\0';
 	if (*start == '[')
@@ -121,11 +139,15 @@ int ini_file_read(const char *path, const struct ini_events *events, void *conte
 {
 	struct stat st;
 	*errnum = 0;
-	FILE *file = fopen(path, "re");
-	if (file == NULL || fstat(fileno(file), &st) != 0) {
+	/* Not blocking, so that a FIFO is refused and not waited for. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+	if (file == NULL || fstat(fd, &st) != 0) {
 		*errnum = errno;
 		if (file != NULL)
 			fclose(file);
+		else if (fd >= 0)
+			close(fd);
 		return error_set_errno(err, *errnum, "cannot open %s", path);
 	}
 	if (!S_ISREG(st.st_mode) || st.st_size > FILE_MAX) {

@@ -160,7 +160,7 @@ static struct secret *read_file(const char *path, struct error *err)
 static struct secret *read_credential(const char *name, struct error *err)
 {
 	const char *directory = getenv("CREDENTIALS_DIRECTORY");
-	if (directory == NULL) {
+	if (directory == NULL || directory[0] != '/') {
 		error_set(err, ERR_SECRET_SOURCE,
 			"credential:%s needs $CREDENTIALS_DIRECTORY, which systemd sets for a unit "
 			"with "
@@ -179,9 +179,14 @@ static struct secret *read_credential(const char *name, struct error *err)
 
 static struct secret *read_environment(const char *name, struct error *err)
 {
-	for (struct remembered *r = remembered; r != NULL; r = r->next)
-		if (strcmp(r->name, name) == 0)
-			return secret_from(secret_bytes(r->value), secret_len(r->value));
+	for (struct remembered *r = remembered; r != NULL; r = r->next) {
+		if (strcmp(r->name, name) != 0)
+			continue;
+		struct secret *copy = secret_from(secret_bytes(r->value), secret_len(r->value));
+		if (copy == NULL)
+			error_set(err, ERR_NO_MEMORY, "cannot read %s: out of memory", name);
+		return copy;
+	}
 	char *value = getenv(name);
 	if (value == NULL) {
 		error_set(err, ERR_SECRET_SOURCE, "the environment variable %s is not set", name);
@@ -238,13 +243,18 @@ struct secret *secret_source_read(const struct secret_source *source, struct err
 	if (secret == NULL)
 		return NULL;
 	secret_trim(secret);
-	if (secret_len(secret) == 0) {
-		_cleanup_text_ struct text where = {0};
-		secret_source_describe(source, &where);
-		error_set(err, ERR_SECRET_SOURCE, "%s is empty: expected a secret in it",
-			text_string(&where) == NULL ? "it" : text_string(&where));
-		secret_free(secret);
-		return NULL;
-	}
-	return secret;
+	size_t len = secret_len(secret);
+	if (len > 0 && len <= SECRET_SOURCE_MAX)
+		return secret;
+	_cleanup_text_ struct text where = {0};
+	secret_source_describe(source, &where);
+	const char *found = text_string(&where) == NULL ? "it" : text_string(&where);
+	if (len == 0)
+		error_set(err, ERR_SECRET_SOURCE, "%s is empty: expected a secret in it", found);
+	else
+		error_set(err, ERR_SECRET_SOURCE,
+			"%s is too long for a secret: expected at most %zu bytes", found,
+			SECRET_SOURCE_MAX);
+	secret_free(secret);
+	return NULL;
 }

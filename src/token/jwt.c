@@ -72,6 +72,7 @@ int jwt_expiry(const struct secret *token, int64_t *expires_on, struct error *er
 	struct json_tokener *tokener = json_tokener_new();
 	if (tokener == NULL)
 		return error_set(err, ERR_NO_MEMORY, "cannot decode a token: out of memory");
+	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT); /* nothing may follow the object */
 	struct json_object *claims =
 		json_tokener_parse_ex(tokener, secret_bytes(payload), (int)secret_len(payload));
 	int result = -1;

@@ -28,7 +28,7 @@ void schedule_failed(
 {
 	int64_t wait_ms;
 	schedule->failures++;
-	if (err->retry_after_s >= 0) {
+	if (err->retry_after_s > 0) {
 		int64_t asked_s = err->retry_after_s < SCHEDULE_RETRY_AFTER_MAX_S
 					  ? err->retry_after_s
 					  : SCHEDULE_RETRY_AFTER_MAX_S;

@@ -18,7 +18,10 @@ struct schedule {
 	int64_t next_ms; /* when to try next */
 };
 
-/* The least time between two exchanges of one account, whatever lives as short as it will. */
+/*
+ * The least time from a token to the next exchange, however short the token lives; from a failure
+ * to the next exchange it is a quarter of that.
+ */
 #define SCHEDULE_LEAST_MS INT64_C(1000)
 /* The first delay after a failure, and the longest of the backoff. */
 #define SCHEDULE_BACKOFF_FIRST_MS INT64_C(1000)
@@ -37,7 +40,7 @@ void schedule_succeeded(
  * An exchange failed. What time may mend is tried again after an exponential backoff with full
  * jitter; what someone must mend is tried every five minutes; a Retry-After is obeyed, up to its
  * bound, and with a tenth of jitter on top so that those who were told the same do not come
- * together.
+ * together. A Retry-After of 0 names no time: obeyed, it would take the backoff away.
  */
 void schedule_failed(
 	struct schedule *schedule, int64_t now_ms, const struct error *err, double roll);

@@ -42,7 +42,7 @@ static int build_body(struct secret *body, enum representation representation,
 		snprintf(rest, sizeof(rest),
 			"\",\"token_type\":\"Bearer\",\"expires_on\":%lld,\"refresh_on\":%lld,"
 			"\"account\":\"%.64s\",\"account_id\":\"%.64s\",\"account_domain\":\"%."
-			"256s\"}\n",
+			"320s\"}\n",
 			(long long)parts->expires_on, (long long)parts->refresh_on, parts->account,
 			parts->account_id, parts->account_domain);
 		result |= secret_append_string(body, "{\"token\":\"");
