@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -94,13 +95,24 @@ static struct connection *connection_of(struct MHD_Connection *mhd_connection)
 	return info == NULL ? NULL : info->socket_context;
 }
 
+static enum MHD_Result look_for_body(
+	void *context, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	bool *has_body = context;
+	(void)kind;
+	if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0 ||
+		(strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0 && value != NULL &&
+			strcmp(value, "0") != 0))
+		*has_body = true;
+	return *has_body ? MHD_NO : MHD_YES;
+}
+
+/* Every header is looked at, because a second Content-Length may contradict the first. */
 static bool has_body(struct MHD_Connection *connection)
 {
-	const char *length = MHD_lookup_connection_value(
-		connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
-	return (length != NULL && strcmp(length, "0") != 0) ||
-	       MHD_lookup_connection_value(
-		       connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL;
+	bool has_body = false;
+	MHD_get_connection_values(connection, MHD_HEADER_KIND, look_for_body, &has_body);
+	return has_body;
 }
 
 /*

@@ -60,8 +60,12 @@ static enum MHD_Result send_token(
 /* Where in an Accept header the media type stands, or NULL. */
 static const char *find_media_type(const char *accept, const char *type)
 {
-	const char *found = strcasestr(accept, type);
-	return found != NULL && strchr(" ,;", found[strlen(type)]) != NULL ? found : NULL;
+	size_t len = strlen(type);
+	for (const char *at = strcasestr(accept, type); at != NULL; at = strcasestr(at + len, type))
+		if ((at == accept || strchr(" \t,", at[-1]) != NULL) &&
+			strchr(" \t,;", at[len]) != NULL)
+			return at;
+	return NULL;
 }
 
 /* Plain text is for those who ask for it before JSON; everyone else gets JSON. */

@@ -21,19 +21,43 @@ def binary(name):
     return os.path.join(os.environ["MRT_BUILD_DIR"], name)
 
 
-def account_section(name, emulator, key_file, account_id=None, **keys):
-    """An [account NAME] section that points at the emulator. A key that is None is left out."""
+def is_sanitized():
+    """Whether the binary carries AddressSanitizer, which keeps what was freed for a while."""
+    with open(binary("mrtokend"), "rb") as file:
+        return b"__asan_init" in file.read()
+
+
+def section(title, keys):
+    """A section as it stands in the file. A key that is None is left out."""
+    lines = (f"{key} = {value}\n" for key, value in keys.items() if value is not None)
+    return f"[{title}]\n{''.join(lines)}\n"
+
+
+def account_keys(emulator, key_file, account_id=None, **keys):
+    """The keys of an account that points at the emulator."""
     from conftest import ACCOUNT_ID
 
-    lines = {
+    return {
         "account_id": account_id or ACCOUNT_ID,
         "account_domain": "eastus2.mixedreality.azure.com",
         "endpoint": emulator.sts,
         "account_key": f"file:{key_file}",
         **keys,
     }
-    body = "".join(f"{key} = {value}\n" for key, value in lines.items() if value is not None)
-    return f"[daemon]\nca_file = {emulator.ca_file}\n\n[account {name}]\n{body}"
+
+
+def configuration(emulator, accounts, listeners=None, **daemon):
+    """A whole configuration: {name: keys} of accounts and listeners, and the keys of [daemon]."""
+    return "".join(
+        [section("daemon", {"ca_file": emulator.ca_file, **daemon})]
+        + [section(f"listener {name}", keys) for name, keys in (listeners or {}).items()]
+        + [section(f"account {name}", keys) for name, keys in accounts.items()]
+    )
+
+
+def account_section(name, emulator, key_file, account_id=None, **keys):
+    """A configuration with one account that points at the emulator."""
+    return configuration(emulator, {name: account_keys(emulator, key_file, account_id, **keys)})
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -64,10 +88,23 @@ class Daemon:
 
     config     text of its file; a [listener main] at self.socket is added unless it has one
     arguments  options besides --config
-    environment  variables besides a bare PATH; given to the process as they are
+    environment  variables besides a bare PATH; given to the process as they are; one that is None
+                 is not given
+    wrap       what to run it by: a command that takes it as its last arguments
+    process    what else subprocess.Popen is to know, such as umask=0o077 or user=65534
     """
 
-    def __init__(self, directory, config, arguments=None, environment=None, pass_fds=(), wrap=()):
+    def __init__(
+        self,
+        directory,
+        config,
+        arguments=None,
+        environment=None,
+        pass_fds=(),
+        wrap=(),
+        program=None,
+        **process,
+    ):
         self.directory = pathlib.Path(directory)
         self.socket = self.directory / "mrtokend.sock"
         self.config_file = self.directory / "mrtokend.conf"
@@ -77,6 +114,8 @@ class Daemon:
                 self._environment.setdefault(name, os.environ[name])
         self._arguments = arguments
         self._pass_fds = pass_fds
+        self._program = program
+        self._process_options = process
         self._wrap = list(wrap)
         self._process = None
         self._lines = []
@@ -102,13 +141,16 @@ class Daemon:
         arguments = self._arguments
         if arguments is None:
             arguments = ["--config", str(self.config_file)]
+        environment = {"NOTIFY_SOCKET": str(path), **self._environment}
+        path.chmod(0o777)
         self._process = subprocess.Popen(
-            [*self._wrap, binary("mrtokend"), *arguments],
+            [*self._wrap, self._program or binary("mrtokend"), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={**self._environment, "NOTIFY_SOCKET": str(path)},
+            env={name: value for name, value in environment.items() if value is not None},
             pass_fds=self._pass_fds,
+            **self._process_options,
         )
         self._lines.clear()
         self._states.clear()
@@ -162,6 +204,10 @@ class Daemon:
         """Stop it; returns the exit status."""
         self.send_signal(number)
         return self.wait()
+
+    def kill(self):
+        """End it as a crash does."""
+        return self.stop(signal.SIGKILL)
 
     def close(self):
         if self._process is not None and self._process.poll() is None:
@@ -224,10 +270,27 @@ class Daemon:
     def log(self):
         return "\n".join(self.log_lines())
 
-    def wait_for_token(self, account, after=0):
-        return self.wait_for_log(f"account {account} (", after) and self.wait_for_log(
-            "new token", after
+    def _wait_for_account(self, account, event, after):
+        start = f"account {account} ("
+        return self._wait(
+            lambda: next(
+                (line for line in self._lines[after:] if start in line and event in line), None
+            ),
+            f"{event!r} of account {account}",
         )
+
+    def wait_for_token(self, account, after=0):
+        """The log line after that many which tells that the account has a new token."""
+        return self._wait_for_account(account, ": new token", after)
+
+    def wait_for_failure(self, account, after=0):
+        """The log line after that many which tells that a refresh of the account failed."""
+        return self._wait_for_account(account, ": refresh failed", after)
+
+    def mark(self):
+        """How many log lines there are, to wait for one after them."""
+        with self._changed:
+            return len(self._lines)
 
     # ---- asking it ----
 
@@ -255,3 +318,70 @@ class Daemon:
         answer = self.get(f"/v1/accounts/{name}")
         assert answer.status == 200, answer.body
         return answer.json()
+
+    # ---- what the kernel knows of it ----
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def resident_kib(self):
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0])
+
+
+class Poller:
+    """Clients that ask as fast as they can, each over a connection of its own that it keeps.
+
+    check  called with each answer and the Unix time before its request; returns what is wrong with
+           it, or None
+    """
+
+    def __init__(self, daemon, target="/v1/token", clients=2, check=None, path=None):
+        self._daemon = daemon
+        self._target = target
+        self._path = path
+        self._check = check or (lambda answer, before: None)
+        self._stop = threading.Event()
+        self._changed = threading.Condition()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
+        self.answers = 0
+        self.failures = []
+
+    def _run(self):
+        connection = self._daemon.connect(self._path)
+        while not self._stop.is_set():
+            before = time.time()
+            try:
+                connection.request("GET", self._target)
+                answer = Answer(connection.getresponse())
+                wrong = self._check(answer, before)
+                if answer.status != 200:
+                    wrong = f"{answer.status} {answer.body!r}"
+            except (OSError, http.client.HTTPException) as error:
+                wrong = repr(error)
+                connection.close()
+            with self._changed:
+                self.answers += 1
+                if wrong:
+                    self.failures.append(wrong)
+                self._changed.notify_all()
+        connection.close()
+
+    def wait_for_answers(self, count=100):
+        """Wait until there are so many more than now."""
+        with self._changed:
+            wanted = self.answers + count
+            assert self._changed.wait_for(lambda: self.answers >= wanted, SECONDS)
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        self.wait_for_answers(len(self._threads))
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(SECONDS)
+        if kind is None:
+            assert self.failures == [], f"{len(self.failures)} of {self.answers} requests failed"

@@ -1,0 +1,214 @@
+"""What test_service.py runs in the booted system: installs, uses and breaks the service there, and
+prints what it saw as one JSON object. It judges nothing.
+
+Arguments: prefix of the installation, configuration file, account identifier, key.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+
+SECONDS = 20  # bounds what hangs
+SOCKET = "/run/mrtokend/mrtokend.sock"
+UNITS = ("mrtokend.service", "mrtokend.socket")
+
+prefix, config_file, account_id, key = sys.argv[1:]
+config_file = pathlib.Path(config_file)
+seen = {}
+
+
+def run(*command, check=True, **options):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, **options)
+    if check and done.returncode != 0:
+        raise SystemExit(f"{command}: {done.returncode}\n{done.stdout}{done.stderr}{journal()}")
+    return done
+
+
+def journal(*matches):
+    command = ["journalctl", "--no-pager", "--quiet", *matches]
+    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS).stdout
+
+
+def show(unit="mrtokend.service"):
+    properties = "ActiveState,SubState,Result,StatusText,NRestarts,MainPID,ExecMainStatus"
+    lines = run("systemctl", "show", unit, f"--property={properties}").stdout.splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def look_for(wanted, seconds=SECONDS):
+    """What wanted() says once it says something, or says in the end."""
+    deadline = time.monotonic() + seconds
+    while not (found := wanted()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+def wait_for(what, wanted):
+    found = look_for(wanted)
+    if not found:
+        raise SystemExit(f"{what} did not come\n{show()}\n{journal()}")
+    return found
+
+
+def wait_for_status(part):
+    return wait_for(f"the status {part!r}", lambda: part in show()["StatusText"] and show())
+
+
+def curl(user, *groups, path="/v1/accounts/anchors"):
+    """What curl says to that user: exit status of curl, and HTTP status with the body."""
+    groups = ",".join(groups) or user
+    command = ["setpriv", f"--reuid={user}", "--regid=nogroup", f"--groups={groups}", "curl"]
+    command += ["--silent", "--show-error", "--write-out", "\n%{http_code}", "--max-time", "10"]
+    command += ["--unix-socket", SOCKET, "http://localhost" + path]
+    done = run(*command, check=False)
+    body, _, status = done.stdout.rpartition("\n")
+    return {"exit": done.returncode, "status": int(status or 0), "body": body, "error": done.stderr}
+
+
+def socket_file():
+    try:
+        status = os.stat(SOCKET)
+    except FileNotFoundError:
+        return None
+    names = run("stat", "--format=%U %G", SOCKET).stdout.split()
+    return {"mode": f"{stat.S_IMODE(status.st_mode):04o}", "user": names[0], "group": names[1]}
+
+
+def write_config(**account):
+    keys = {
+        "account_id": account_id,
+        "account_domain": "eastus2.mixedreality.azure.com",
+        # By name, so that a name is looked up under the unit's restrictions.
+        "endpoint": sts.replace("127.0.0.1", "localhost"),
+        "account_key": "credential:anchors-key",
+        **account,
+    }
+    lines = "".join(f"{name} = {value}\n" for name, value in keys.items())
+    config_file.write_text(
+        f"[daemon]\nca_file = {config_file.parent}/ca.pem\n\n"
+        f"[listener main]\npath = {SOCKET}\ngroup = mrtoken\n\n[account anchors]\n{lines}"
+    )
+
+
+# ---- as a package does it when it is installed ----
+
+run("systemd-sysusers")
+run("systemd-tmpfiles", "--create", "--prefix=/run/mrtokend")
+seen["verify"] = "".join(
+    done.stdout + done.stderr
+    for done in [run("systemd-analyze", "verify", *UNITS, check=False)]
+)
+exposure = run("systemd-analyze", "security", "--no-pager", "mrtokend.service", check=False).stdout
+seen["exposure"] = float(exposure.split("exposure level for mrtokend.service:")[1].split()[0])
+run("useradd", "--groups=mrtoken", "renderer")
+
+# ---- an STS to ask ----
+
+emulator = "/var/lib/emulator"
+program = f"{prefix}/bin/mrtoken-emulator"
+run("systemd-run", "--unit=emulator", program, f"--directory={emulator}")
+wait_for("the emulator", pathlib.Path(emulator, "endpoints.json").exists)
+endpoints = json.loads(pathlib.Path(emulator, "endpoints.json").read_text())
+sts = endpoints["sts"]
+# Not on a command line, which systemd logs.
+put = urllib.request.Request(
+    f"{endpoints['control']}/v1/accounts/{account_id}",
+    data=json.dumps({"keys": [key]}).encode(),
+    method="PUT",
+)
+urllib.request.urlopen(put, timeout=SECONDS).close()
+
+# ---- as an administrator does it ----
+
+config_file.parent.mkdir(parents=True, exist_ok=True)
+(config_file.parent / "ca.pem").write_bytes(pathlib.Path(emulator, "ca.pem").read_bytes())
+key_file = config_file.parent / "anchors.key"
+key_file.touch(mode=0o600)
+key_file.write_text(key + "\n")
+drop_in = pathlib.Path("/etc/systemd/system/mrtokend.service.d/key.conf")
+drop_in.parent.mkdir()
+drop_in.write_text(f"[Service]\nLoadCredential=anchors-key:{key_file}\n")
+write_config()
+run("systemctl", "daemon-reload")
+run("systemctl", "start", "mrtokend.socket")
+seen["socket"] = socket_file()
+seen["before_activation"] = show()["ActiveState"]
+
+# ---- the first client starts the daemon ----
+
+seen["first_answer"] = curl("renderer", "mrtoken", path="/healthz")
+seen["ready"] = wait_for_status("1 of 1 accounts have a valid token")
+seen["token"] = curl("renderer", "mrtoken", path="/v1/token")
+seen["nobody"] = curl("nobody", "nogroup", path="/v1/token")
+seen["status"] = run("systemctl", "status", "--no-pager", "mrtokend.service").stdout
+process = pathlib.Path("/proc", seen["ready"]["MainPID"])
+lines = (process / "status").read_text().splitlines()
+seen["process"] = dict(line.replace("\t", "").split(":", 1) for line in lines)
+seen["limits"] = (process / "limits").read_text()
+
+# ---- reload ----
+
+write_config(required="no")
+run("systemctl", "reload", "mrtokend.service")
+wait_for("the reload", lambda: "reloaded the configuration" in journal("-u", "mrtokend"))
+seen["reloaded"] = curl("renderer", "mrtoken")
+write_config(required="perhaps")
+run("systemctl", "reload", "mrtokend.service")
+wait_for("the refusal", lambda: "the old one stays in force" in journal("-u", "mrtokend"))
+look_for(lambda: "perhaps" in show()["StatusText"], seconds=1)
+seen["bad_reload"] = show()
+seen["token_after_bad_reload"] = curl("renderer", "mrtoken", path="/v1/token")
+write_config()
+run("systemctl", "reload", "mrtokend.service")
+wait_for_status("1 of 1 accounts")
+
+# ---- a crash ----
+
+os.kill(int(show()["MainPID"]), signal.SIGKILL)
+seen["after_crash"] = curl("renderer", "mrtoken", path="/healthz")
+seen["restarted"] = wait_for_status("1 of 1")
+
+# ---- stop: the daemon alone, then its socket too ----
+
+run("systemctl", "stop", "mrtokend.service")
+seen["stopped"] = show()
+seen["socket_of_stopped_daemon"] = socket_file()
+seen["activated_again"] = curl("renderer", "mrtoken", path="/healthz")
+run("systemctl", "stop", "mrtokend.socket", "mrtokend.service")
+seen["socket_after_all"] = socket_file()
+
+# ---- without the socket unit the daemon makes its socket itself ----
+
+run("systemctl", "start", "mrtokend.service")
+seen["own_socket"] = socket_file()
+wait_for_status("1 of 1")
+seen["own_token"] = curl("renderer", "mrtoken", path="/v1/token")
+run("systemctl", "stop", "mrtokend.service")
+seen["own_socket_after_stop"] = socket_file()
+
+# ---- where nobody ran systemd-tmpfiles, the socket unit makes the directory ----
+
+pathlib.Path("/run/mrtokend").rmdir()
+run("systemctl", "start", "mrtokend.socket")
+seen["without_tmpfiles"] = curl("renderer", "mrtoken", path="/healthz")
+seen["without_tmpfiles_again"] = curl("renderer", "mrtoken", path="/healthz")
+seen["without_tmpfiles_socket"] = socket_file()
+run("systemctl", "stop", "mrtokend.socket", "mrtokend.service")
+
+# ---- a bad configuration ----
+
+write_config(required="perhaps")
+run("systemctl", "start", "mrtokend.service", check=False)
+seen["bad_configuration"] = show()
+
+run("systemctl", "stop", "emulator.service")
+entries = journal("-u", "mrtokend", "--output=json").splitlines()
+seen["journal"] = [json.loads(entry) for entry in entries]
+seen["whole_journal"] = journal()
+print(json.dumps(seen))

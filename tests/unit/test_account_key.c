@@ -1,0 +1,441 @@
+#include "credential/credential.h"
+
+#include "unit.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <sys/stat.h>
+
+#define ID "E2a1c0de-0000-4000-8000-00000000ABCD"
+#define FIRST_KEY "Zm9vYmFyRmlyc3RLZXkrLz0rLz0rLz0rLz0rLz0rLz0="
+#define SECOND_KEY "c2Vjb25kS2V5T2ZUaGVBY2NvdW50T2ZUaGVBY2NvdW4="
+
+/* ---- a directory for the test's files ----------------------------------------------------------
+ */
+
+static char directory[] = "/tmp/mrtokend-unit-XXXXXX";
+static pid_t directory_owner;
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)type;
+	(void)at;
+	return remove(path);
+}
+
+static void directory_remove(void)
+{
+	if (getpid() == directory_owner)
+		nftw(directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static void directory_make(void)
+{
+	if (directory_owner == getpid())
+		return;
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	directory_owner = getpid();
+	ck_assert_int_eq(atexit(directory_remove), 0);
+	ck_assert_int_eq(chmod(directory, 0711), 0);
+}
+
+/* The path of `name` there, in one of a few places that are used in turn. */
+static const char *path_of(const char *name)
+{
+	static char paths[16][256];
+	static size_t turn;
+	char *path = paths[turn++ % UNIT_COUNT(paths)];
+	directory_make();
+	snprintf(path, sizeof(paths[0]), "%s/%s", directory, name);
+	return path;
+}
+
+static const char *write_bytes(const char *name, const char *bytes, size_t len)
+{
+	const char *path = path_of(name);
+	FILE *file = fopen(path, "w");
+	ck_assert_ptr_nonnull(file);
+	ck_assert_int_eq(fchmod(fileno(file), 0600), 0);
+	ck_assert_uint_eq(fwrite(bytes, 1, len, file), len);
+	ck_assert_int_eq(fclose(file), 0);
+	return path;
+}
+
+static const char *write_file(const char *name, const char *content)
+{
+	return write_bytes(name, content, strlen(content));
+}
+
+/* ---- what is logged ----------------------------------------------------------------------------
+ */
+
+static int saved_stderr;
+
+static void capture_begin(void)
+{
+	int fd = open(path_of("stderr"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ck_assert_int_ge(fd, 0);
+	saved_stderr = dup(STDERR_FILENO);
+	ck_assert_int_ge(saved_stderr, 0);
+	ck_assert_int_eq(dup2(fd, STDERR_FILENO), STDERR_FILENO);
+	close(fd);
+}
+
+/* What was written since capture_begin(). */
+static const char *capture_end(void)
+{
+	static char text[8192];
+	ssize_t got = pread(STDERR_FILENO, text, sizeof(text) - 1, 0);
+	dup2(saved_stderr, STDERR_FILENO);
+	close(saved_stderr);
+	ck_assert_int_ge(got, 0);
+	text[got] = '\0';
+	return text;
+}
+
+/* ---- the credential under test -----------------------------------------------------------------
+ */
+
+static size_t bytes_in_use(void)
+{
+	struct secret_memory usage;
+	secret_memory_usage(&usage);
+	return usage.bytes_in_use;
+}
+
+/* Read by the kind only, so no copies. */
+static const struct account_settings account = {
+	.name = (char *)"anchors",
+	.account_id = (char *)ID,
+};
+
+static void set_file(struct secret_source *source, const char *path)
+{
+	char word[300];
+	snprintf(word, sizeof(word), "file:%s", path);
+	secret_source_clear(source);
+	ck_assert_int_eq(secret_source_parse(word, source, NULL), 0);
+}
+
+static struct credential *open_paths(
+	const char *first_path, const char *second_path, struct error *err)
+{
+	struct credential_settings settings = {.kind = &credential_account_key};
+	if (first_path != NULL)
+		set_file(&settings.account_key, first_path);
+	if (second_path != NULL)
+		set_file(&settings.secondary_account_key, second_path);
+	struct credential *credential = credential_account_key.open(&settings, &account, err);
+	credential_settings_clear(&settings);
+	ck_assert_ptr_null(settings.kind);
+	ck_assert_ptr_null(settings.account_key.name);
+	return credential;
+}
+
+/* With one key, or with two. */
+static struct credential *open_keys(const char *first, const char *second)
+{
+	struct error err = ERROR_INIT;
+	struct credential *credential = open_paths(write_file("first", first),
+		second == NULL ? NULL : write_file("second", second), &err);
+	ck_assert_msg(credential != NULL, "%s", err.message);
+	ck_assert_ptr_eq(credential->kind, &credential_account_key);
+	return credential;
+}
+
+struct got {
+	int calls;
+	char bearer[4096];
+};
+
+static void on_bearer(void *context, const struct secret *bearer, const struct error *err)
+{
+	struct got *got = context;
+	got->calls++;
+	ck_assert_ptr_null(err);
+	ck_assert_ptr_nonnull(bearer);
+	ck_assert_uint_eq(strlen(secret_bytes(bearer)), secret_len(bearer));
+	snprintf(got->bearer, sizeof(got->bearer), "%s", secret_bytes(bearer));
+}
+
+static void assert_bearer(struct credential *credential, const char *expected)
+{
+	struct got got = {0};
+	credential->kind->get_bearer(credential, NULL, on_bearer, &got);
+	ck_assert_int_eq(got.calls, 1);
+	ck_assert_str_eq(got.bearer, expected);
+}
+
+/* Whether another bearer is worth an exchange now; what is logged must hold no key. */
+static bool is_refused(struct credential *credential, const char **logged)
+{
+	capture_begin();
+	bool is_other = credential->kind->refused(credential, &account);
+	*logged = capture_end();
+	ck_assert_ptr_null(strstr(*logged, "Zm9v"));
+	ck_assert_ptr_null(strstr(*logged, "c2Vj"));
+	return is_other;
+}
+
+/* ---- the table ---------------------------------------------------------------------------------
+ */
+
+START_TEST(is_found_by_its_name)
+{
+	ck_assert_ptr_eq(credential_kind_find("account_key"), &credential_account_key);
+	ck_assert_str_eq(credential_account_key.name, "account_key");
+	static const char *const unknown[] = {"", "account", "Account_key", "account_key ",
+		"account_keys"};
+	for (size_t i = 0; i < UNIT_COUNT(unknown); i++)
+		ck_assert_ptr_null(credential_kind_find(unknown[i]));
+}
+END_TEST
+
+START_TEST(has_all_that_a_kind_must_have)
+{
+	size_t count = 0;
+	for (; credential_kinds[count] != NULL; count++) {
+		const struct credential_kind *kind = credential_kinds[count];
+		ck_assert_ptr_nonnull(kind->name);
+		ck_assert(kind->open != NULL && kind->get_bearer != NULL && kind->close != NULL);
+		ck_assert_ptr_eq(credential_kind_find(kind->name), kind);
+	}
+	ck_assert_uint_ge(count, 1);
+	credential_close(NULL);
+}
+END_TEST
+
+START_TEST(wants_a_first_key)
+{
+	struct credential_settings settings = {.kind = &credential_account_key};
+	struct error err = ERROR_INIT;
+	ck_assert_int_eq(credential_account_key.check(&settings, &err), -1);
+	ck_assert_int_eq(err.code, ERR_CONFIGURATION);
+	ck_assert_str_eq(err.message, "account_key is missing: write account_key = "
+				      "credential:NAME, file:/PATH or env:NAME");
+	set_file(&settings.secondary_account_key, "/nonexistent");
+	ck_assert_int_eq(credential_account_key.check(&settings, &err), -1);
+	set_file(&settings.account_key, "/nonexistent");
+	err = ERROR_INIT;
+	ck_assert_int_eq(credential_account_key.check(&settings, &err), 0); /* nothing is opened */
+	ck_assert_int_eq(err.code, ERR_NONE);
+	credential_settings_clear(&settings);
+}
+END_TEST
+
+/* ---- opening -----------------------------------------------------------------------------------
+ */
+
+START_TEST(shows_account_id_colon_key_as_they_are)
+{
+	static const char *const keys[] = {FIRST_KEY, "x", "with:colon:", "\"quoted\\\"", "!~"};
+	for (size_t i = 0; i < UNIT_COUNT(keys); i++) {
+		char content[128];
+		char expected[128];
+		snprintf(content, sizeof(content), "%s\n", keys[i]);
+		snprintf(expected, sizeof(expected), ID ":%s", keys[i]);
+		struct credential *credential = open_keys(content, NULL);
+		assert_bearer(credential, expected);
+		assert_bearer(credential, expected);
+		credential_close(credential);
+	}
+}
+END_TEST
+
+START_TEST(gives_back_its_secret_memory)
+{
+	size_t before = bytes_in_use();
+	struct credential *credential = open_keys(FIRST_KEY, SECOND_KEY);
+	ck_assert_uint_gt(bytes_in_use(), before);
+	credential_close(credential);
+	ck_assert_uint_eq(bytes_in_use(), before);
+}
+END_TEST
+
+START_TEST(reads_its_keys_when_it_is_opened)
+{
+	struct credential *credential = open_keys(FIRST_KEY, NULL);
+	write_file("first", SECOND_KEY);
+	assert_bearer(credential, ID ":" FIRST_KEY);
+	credential_close(credential);
+	credential = open_keys(SECOND_KEY, NULL);
+	assert_bearer(credential, ID ":" SECOND_KEY);
+	credential_close(credential);
+}
+END_TEST
+
+START_TEST(reads_its_key_from_a_variable_too)
+{
+	struct credential_settings settings = {.kind = &credential_account_key};
+	struct error err = ERROR_INIT;
+	setenv("UNIT_KEY", FIRST_KEY, 1);
+	ck_assert_int_eq(secret_source_parse("env:UNIT_KEY", &settings.account_key, &err), 0);
+	/* Two accounts with one variable, which is wiped at the first. */
+	for (int i = 0; i < 2; i++) {
+		struct credential *credential =
+			credential_account_key.open(&settings, &account, &err);
+		ck_assert_msg(credential != NULL, "%s", err.message);
+		assert_bearer(credential, ID ":" FIRST_KEY);
+		credential_close(credential);
+	}
+	credential_settings_clear(&settings);
+}
+END_TEST
+
+START_TEST(names_the_key_that_cannot_be_read)
+{
+	size_t before = bytes_in_use();
+	struct error err = ERROR_INIT;
+	ck_assert_ptr_null(open_paths(path_of("missing"), NULL, &err));
+	ck_assert_int_eq(err.code, ERR_SECRET_SOURCE);
+	ck_assert_msg(strncmp(err.message, "account_key: cannot open /", 26) == 0, "%s", err.message);
+	ck_assert_ptr_nonnull(strstr(err.message, "/missing: No such file or directory"));
+	err = ERROR_INIT;
+	ck_assert_ptr_null(open_paths(write_file("first", FIRST_KEY), path_of("missing"), &err));
+	ck_assert_int_eq(err.code, ERR_SECRET_SOURCE);
+	ck_assert_msg(strncmp(err.message, "secondary_account_key: cannot open /", 36) == 0, "%s",
+		err.message);
+	err = ERROR_INIT;
+	ck_assert_ptr_null(open_paths(write_file("first", "\n"), NULL, &err));
+	ck_assert_msg(strncmp(err.message, "account_key: file:/", 19) == 0, "%s", err.message);
+	ck_assert_ptr_nonnull(strstr(err.message, "is empty"));
+	ck_assert_uint_eq(bytes_in_use(), before);
+}
+END_TEST
+
+START_TEST(refuses_bytes_that_break_out_of_a_header_and_shows_none)
+{
+	size_t before = bytes_in_use();
+	int refused = 0;
+	for (int byte = 0; byte < 256; byte++) {
+		if (byte > 0x20 && byte < 0x7f)
+			continue;
+		for (int second = 0; second < 2; second++) {
+			char key[] = "Zm9vYmFy?Zm9vYmFy\n";
+			char expected[80];
+			struct error err = ERROR_INIT;
+			key[8] = (char)byte;
+			const char *bad = write_bytes("bad", key, sizeof(key) - 1);
+			struct credential *credential =
+				second == 0 ? open_paths(bad, NULL, &err)
+					    : open_paths(write_file("first", FIRST_KEY), bad, &err);
+			ck_assert_msg(credential == NULL, "byte %#x", (unsigned)byte);
+			ck_assert_int_eq(err.code, ERR_SECRET_SOURCE);
+			snprintf(expected, sizeof(expected), "%s: the byte at offset 8 has no place",
+				second == 0 ? "account_key" : "secondary_account_key");
+			ck_assert_msg(strncmp(err.message, expected, strlen(expected)) == 0, "%s",
+				err.message);
+			ck_assert_ptr_null(strstr(err.message, "Zm9v"));
+		}
+		refused++;
+	}
+	ck_assert_int_eq(refused, 256 - 94);
+	ck_assert_uint_eq(bytes_in_use(), before);
+}
+END_TEST
+
+/* ---- refused and accepted ----------------------------------------------------------------------
+ */
+
+START_TEST(has_no_other_bearer_than_the_one_of_a_single_key)
+{
+	const char *logged = NULL;
+	struct credential *credential = open_keys(FIRST_KEY, NULL);
+	for (int i = 0; i < 3; i++) {
+		ck_assert(!is_refused(credential, &logged));
+		ck_assert_str_eq(logged, "");
+		assert_bearer(credential, ID ":" FIRST_KEY);
+	}
+	credential->kind->accepted(credential);
+	assert_bearer(credential, ID ":" FIRST_KEY);
+	credential_close(credential);
+}
+END_TEST
+
+START_TEST(tries_the_second_key_when_the_first_is_refused_and_says_so)
+{
+	const char *logged = NULL;
+	struct credential *credential = open_keys(FIRST_KEY, SECOND_KEY);
+	assert_bearer(credential, ID ":" FIRST_KEY);
+	ck_assert(is_refused(credential, &logged));
+	ck_assert_ptr_nonnull(strstr(logged, "warning: account anchors: the STS refused the "
+					     "account_key, trying the secondary_account_key"));
+	ck_assert_ptr_nonnull(strstr(logged, " ACCOUNT=anchors"));
+	assert_bearer(credential, ID ":" SECOND_KEY);
+	credential_close(credential);
+}
+END_TEST
+
+START_TEST(stops_for_the_round_when_both_keys_are_refused)
+{
+	const char *logged = NULL;
+	struct credential *credential = open_keys(FIRST_KEY, SECOND_KEY);
+	for (int round = 0; round < 3; round++) {
+		assert_bearer(credential, ID ":" FIRST_KEY);
+		ck_assert(is_refused(credential, &logged));
+		assert_bearer(credential, ID ":" SECOND_KEY);
+		ck_assert(!is_refused(credential, &logged));
+		ck_assert_str_eq(logged, "");
+	}
+	credential_close(credential);
+}
+END_TEST
+
+START_TEST(remembers_which_key_works)
+{
+	const char *logged = NULL;
+	struct credential *credential = open_keys(FIRST_KEY, SECOND_KEY);
+	ck_assert(is_refused(credential, &logged));
+	credential->kind->accepted(credential);
+	for (int i = 0; i < 3; i++) {
+		assert_bearer(credential, ID ":" SECOND_KEY);
+		credential->kind->accepted(credential);
+	}
+	credential_close(credential);
+}
+END_TEST
+
+START_TEST(goes_back_to_the_first_key_when_the_second_is_refused_later)
+{
+	const char *logged = NULL;
+	struct credential *credential = open_keys(FIRST_KEY, SECOND_KEY);
+	ck_assert(is_refused(credential, &logged));
+	credential->kind->accepted(credential);
+	/* A day later: the keys were rotated once more. */
+	ck_assert(is_refused(credential, &logged));
+	ck_assert_ptr_nonnull(
+		strstr(logged, "refused the secondary_account_key, trying the account_key"));
+	assert_bearer(credential, ID ":" FIRST_KEY);
+	credential->kind->accepted(credential);
+	ck_assert(is_refused(credential, &logged));
+	assert_bearer(credential, ID ":" SECOND_KEY);
+	ck_assert(!is_refused(credential, &logged));
+	credential_close(credential);
+}
+END_TEST
+
+START_TEST(does_not_need_two_refusals_in_one_round_to_stop)
+{
+	/* The first was refused, the exchange with the second broke off; then it is refused too. */
+	const char *logged = NULL;
+	struct credential *credential = open_keys(FIRST_KEY, SECOND_KEY);
+	ck_assert(is_refused(credential, &logged));
+	assert_bearer(credential, ID ":" SECOND_KEY);
+	assert_bearer(credential, ID ":" SECOND_KEY);
+	ck_assert(!is_refused(credential, &logged));
+	assert_bearer(credential, ID ":" FIRST_KEY);
+	credential_close(credential);
+}
+END_TEST
+
+UNIT_MAIN("account_key", is_found_by_its_name, has_all_that_a_kind_must_have, wants_a_first_key,
+	shows_account_id_colon_key_as_they_are, gives_back_its_secret_memory,
+	reads_its_keys_when_it_is_opened, reads_its_key_from_a_variable_too,
+	names_the_key_that_cannot_be_read,
+	refuses_bytes_that_break_out_of_a_header_and_shows_none,
+	has_no_other_bearer_than_the_one_of_a_single_key,
+	tries_the_second_key_when_the_first_is_refused_and_says_so,
+	stops_for_the_round_when_both_keys_are_refused, remembers_which_key_works,
+	goes_back_to_the_first_key_when_the_second_is_refused_later,
+	does_not_need_two_refusals_in_one_round_to_stop)
