@@ -95,11 +95,11 @@ void setup_accounts_close(struct setup_accounts *accounts)
 }
 
 /*
- * The listener that is there already: a socket of our own is known by its path, whatever its section
- * is called now; one that was passed by the name it was passed for.
+ * The listener that is there already: a socket of our own is known by its path, whatever its
+ * section is called now; one that was passed by the name it was passed for.
  */
-static struct listener *find_present(const struct config_listener *wanted,
-	struct listener *const *present, size_t present_count)
+static struct listener *find_present(
+	const struct config_listener *wanted, struct listener *const *present, size_t present_count)
 {
 	for (size_t i = 0; i < present_count; i++)
 		if (present[i]->is_passed ? strcmp(present[i]->name, wanted->name) == 0

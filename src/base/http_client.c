@@ -23,6 +23,7 @@ struct http_flight {
 	struct secret *body;
 	size_t body_max;
 	bool is_too_long;
+	bool has_all_headers;
 	http_done_fn done;
 	void *context;
 	char curl_error[CURL_ERROR_SIZE];
@@ -144,6 +145,19 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *context)
 	return secret_append(flight->body, bytes, len) == 0 ? len : 0;
 }
 
+/* An answer that breaks off in its headers is one to libcurl; the empty line tells that it did not.
+ */
+static size_t take_header(char *bytes, size_t size, size_t count, void *context)
+{
+	struct http_flight *flight = context;
+	size_t len = size * count;
+	if (len >= 5 && memcmp(bytes, "HTTP/", 5) == 0)
+		flight->has_all_headers = false; /* after a 100 Continue, say */
+	else if (len <= 2)
+		flight->has_all_headers = true;
+	return len;
+}
+
 static bool flight_configure(struct http_flight *flight)
 {
 	CURL *easy = flight->easy;
@@ -163,6 +177,8 @@ static bool flight_configure(struct http_flight *flight)
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)HTTP_TOTAL_TIMEOUT_MS);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, flight);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, flight);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, flight->curl_error);
 	curl_easy_setopt(easy, CURLOPT_SHARE, flight->client->share);
 	if (curl_easy_setopt(easy, CURLOPT_URL, flight->url) != CURLE_OK ||
@@ -394,6 +410,9 @@ static void call_broken(struct http_flight *flight, CURLcode result)
 			"cannot use the certificates in ca_file %s: %s; expected a readable PEM "
 			"file",
 			flight->ca_file == NULL ? "(the system's)" : flight->ca_file, reason);
+	else if (result == CURLE_UNSUPPORTED_PROTOCOL && strncmp(flight->url, "https:", 6) == 0)
+		error_set(&err, ERR_UPSTREAM_FORMAT,
+			"%s answered with something that is not HTTP: %s", origin, reason);
 	else
 		error_set(&err, code_of(result), "no answer from %s: %s", origin, reason);
 	flight->done(flight->context, NULL, &err);
@@ -413,6 +432,8 @@ static unsigned land_flights(struct http_client *client)
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &flight);
 		struct origin *origin = flight->origin;
 		flight_land(flight);
+		if (result == CURLE_OK && !flight->has_all_headers)
+			result = CURLE_RECV_ERROR;
 		if (result == CURLE_OK)
 			call_answered(flight);
 		else

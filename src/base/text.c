@@ -292,6 +292,18 @@ const char *nearest_word(const char *word, const char *const *words, size_t coun
 	return nearest;
 }
 
+void text_hide_long_words(char *string)
+{
+	static const char letters[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/-_=";
+	while (*string != '\0') {
+		size_t len = strspn(string, letters);
+		if (len > TEXT_LONGEST_WORD && *string != '/')
+			memset(string, '*', len);
+		string += len == 0 ? 1 : len;
+	}
+}
+
 bool is_uuid(const char *word)
 {
 	if (strlen(word) != 36)

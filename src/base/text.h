@@ -70,6 +70,13 @@ int parse_integer(const char *word, int64_t min, int64_t max, int64_t *value);
  */
 const char *nearest_word(const char *word, const char *const *words, size_t count);
 
+/*
+ * Overwrite by '*' each word of `string` that is long enough to be a key or a token: more than
+ * TEXT_LONGEST_WORD letters of base64 or base64url in a row. A path is none.
+ */
+#define TEXT_LONGEST_WORD 40
+void text_hide_long_words(char *string);
+
 /* Whether `word` is a UUID in its 36-character form, in either case. */
 bool is_uuid(const char *word);
 

@@ -1,5 +1,7 @@
 #include "token/schedule.h"
 
+#include <stdbool.h>
+
 static int64_t part_of(int64_t span, double roll)
 {
 	return (int64_t)((double)span * roll);
@@ -26,24 +28,21 @@ static int64_t backoff_ms(unsigned failures, double roll)
 void schedule_failed(
 	struct schedule *schedule, int64_t now_ms, const struct error *err, double roll)
 {
+	enum error_class class = error_class_of(err->code);
+	bool is_slow = class == ERROR_CLASS_CREDENTIAL || class == ERROR_CLASS_CONFIGURATION;
 	int64_t wait_ms;
 	schedule->failures++;
+	if (is_slow)
+		wait_ms = SCHEDULE_BACKOFF_MAX_MS - part_of(SCHEDULE_BACKOFF_MAX_MS / 10, roll);
+	else
+		wait_ms = backoff_ms(schedule->failures, roll);
 	if (err->retry_after_s > 0) {
 		int64_t asked_s = err->retry_after_s < SCHEDULE_RETRY_AFTER_MAX_S
 					  ? err->retry_after_s
 					  : SCHEDULE_RETRY_AFTER_MAX_S;
-		wait_ms = asked_s * 1000 + part_of(asked_s * 100, roll);
-	} else {
-		switch (error_class_of(err->code)) {
-		case ERROR_CLASS_CREDENTIAL:
-		case ERROR_CLASS_CONFIGURATION:
-			wait_ms = SCHEDULE_BACKOFF_MAX_MS -
-				  part_of(SCHEDULE_BACKOFF_MAX_MS / 10, roll);
-			break;
-		default:
-			wait_ms = backoff_ms(schedule->failures, roll);
-			break;
-		}
+		int64_t asked_ms = asked_s * 1000 + part_of(asked_s * 100, roll);
+		if (!is_slow || asked_ms > wait_ms)
+			wait_ms = asked_ms;
 	}
 	if (wait_ms < SCHEDULE_LEAST_MS / 4)
 		wait_ms = SCHEDULE_LEAST_MS / 4;

@@ -40,7 +40,8 @@ void schedule_succeeded(
  * An exchange failed. What time may mend is tried again after an exponential backoff with full
  * jitter; what someone must mend is tried every five minutes; a Retry-After is obeyed, up to its
  * bound, and with a tenth of jitter on top so that those who were told the same do not come
- * together. A Retry-After of 0 names no time: obeyed, it would take the backoff away.
+ * together; but who must be mended is not tried sooner for being asked to. A Retry-After of 0 names
+ * no time: obeyed, it would take the backoff away.
  */
 void schedule_failed(
 	struct schedule *schedule, int64_t now_ms, const struct error *err, double roll);

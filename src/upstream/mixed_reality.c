@@ -7,6 +7,7 @@
 #include "upstream/upstream.h"
 
 #include <json-c/json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -17,6 +18,7 @@
 #define API_VERSION "2019-02-28-preview"
 #define ANSWER_MAX ((size_t)256 * 1024)
 #define CORRELATION_VECTOR_LEN 22
+#define REQUEST_ID_LEN 36
 #define DETAIL_MAX 160
 #define LONGEST_SHOWN_WORD 40
 
@@ -64,10 +66,36 @@ static int make_correlation_vector(char out[CORRELATION_VECTOR_LEN + 1])
 	return 0;
 }
 
+/* What azure-core sends with each request of its clients: a UUID, here a random one. */
+static int make_request_id(char out[REQUEST_ID_LEN + 1])
+{
+	unsigned char b[16];
+	if (getrandom(b, sizeof(b), 0) != (ssize_t)sizeof(b))
+		return -1;
+	b[6] = (b[6] & 0x0f) | 0x40; /* version 4 */
+	b[8] = (b[8] & 0x3f) | 0x80; /* RFC 4122's variant */
+	snprintf(out, REQUEST_ID_LEN + 1,
+		"%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+		b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14],
+		b[15]);
+	return 0;
+}
+
 static bool is_token_letter(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       (c != '\0' && strchr("+/-_=.", c) != NULL);
+	       (c != '\0' && strchr("+/-_=.\\%", c) != NULL); /* escaped letters too */
+}
+
+/* Whether the upstream's words repeat the beginning of the credential. */
+static bool repeats_credential(
+	const struct upstream_exchange *exchange, const char *words, size_t len)
+{
+	const char *line = secret_bytes(exchange->authorization);
+	size_t needle = secret_len(exchange->authorization) - exchange->secret_offset;
+	if (needle > 8)
+		needle = 8;
+	return memmem(words, len, line + exchange->secret_offset, needle) != NULL;
 }
 
 /*
@@ -77,11 +105,7 @@ static bool is_token_letter(char c)
 static void copy_detail(const struct upstream_exchange *exchange, const char *words, size_t len,
 	char out[DETAIL_MAX])
 {
-	const char *line = secret_bytes(exchange->authorization);
-	size_t needle = secret_len(exchange->authorization) - exchange->secret_offset;
-	if (needle > 8)
-		needle = 8;
-	if (memmem(words, len, line + exchange->secret_offset, needle) != NULL) {
+	if (repeats_credential(exchange, words, len)) {
 		strcpy(out, "(withheld: it repeats the credential)"); // NOLINT
 		return;
 	}
@@ -184,14 +208,17 @@ static void end_with_status(
 }
 
 /* The member AccessToken of the answer. NULL with *err. Source: azure-protocol.md A.5. */
-static struct secret *read_token(const struct http_response *response, struct error *err)
+static struct secret *read_token(const struct upstream_exchange *exchange,
+	const struct http_response *response, struct error *err)
 {
-	if (strncasecmp(response->content_type, "application/json", 16) != 0) {
+	if (strncasecmp(response->content_type, "application/json", 16) != 0 ||
+		strchr("; \t", response->content_type[16]) == NULL) {
+		char type[DETAIL_MAX];
+		copy_detail(exchange, response->content_type, strlen(response->content_type), type);
 		error_set(err, ERR_UPSTREAM_FORMAT,
 			"found Content-Type %s, expected application/json (is a proxy or a captive "
-			"portal "
-			"in between?)",
-			response->content_type[0] == '\0' ? "(none)" : response->content_type);
+			"portal in between?)",
+			type[0] == '\0' ? "(none)" : type);
 		return NULL;
 	}
 	struct json_tokener *tokener = json_tokener_new();
@@ -223,7 +250,7 @@ static void end_with_token(struct upstream_exchange *exchange, const struct http
 {
 	struct error err = ERROR_INIT;
 	struct upstream_token token = {.server_date_s = response->server_date_s};
-	token.token = read_token(response, &err);
+	token.token = read_token(exchange, response, &err);
 	if (token.token != NULL && jwt_expiry(token.token, &token.expires_on, &err) == 0) {
 		if (exchange->credential->kind->accepted != NULL)
 			exchange->credential->kind->accepted(exchange->credential);
@@ -245,6 +272,9 @@ static void on_answer(void *context, struct http_response *response, const struc
 {
 	struct upstream_exchange *exchange = context;
 	exchange->flight = NULL;
+	if (response != NULL && repeats_credential(exchange, response->correlation_vector,
+					strlen(response->correlation_vector)))
+		response->correlation_vector[0] = '\0';
 	if (response == NULL)
 		exchange_end(exchange, NULL, err);
 	else if (response->status == 200)
@@ -285,20 +315,23 @@ static void on_bearer(void *context, const struct secret *bearer, const struct e
 		return;
 	}
 	char vector[CORRELATION_VECTOR_LEN + 1];
+	char request_id[REQUEST_ID_LEN + 1];
 	_cleanup_text_ struct text url = {0};
 	_cleanup_text_ struct text vector_line = {0};
+	_cleanup_text_ struct text request_id_line = {0};
 	text_appendf(&url, "%s/Accounts/", exchange->account->endpoint);
 	text_append_percent_encoded(
 		&url, exchange->account->account_id, strlen(exchange->account->account_id));
 	text_append(&url, "/token?api-version=" API_VERSION);
-	if (make_correlation_vector(vector) != 0) {
+	if (make_correlation_vector(vector) != 0 || make_request_id(request_id) != 0) {
 		error_set(&err, ERR_SYSTEM, "the kernel gives no random bytes");
 		exchange_end(exchange, NULL, &err);
 		return;
 	}
 	text_appendf(&vector_line, "X-MRC-CV: %s", vector);
+	text_appendf(&request_id_line, "x-ms-client-request-id: %s", request_id);
 	if (text_string(&url) == NULL || text_string(&vector_line) == NULL ||
-		set_authorization(exchange, bearer) != 0) {
+		text_string(&request_id_line) == NULL || set_authorization(exchange, bearer) != 0) {
 		error_set(&err, ERR_NO_MEMORY, "cannot ask the STS: out of memory");
 		exchange_end(exchange, NULL, &err);
 		return;
@@ -307,6 +340,7 @@ static void on_bearer(void *context, const struct secret *bearer, const struct e
 		"Accept: application/json",
 		"User-Agent: " PACKAGE_NAME "/" PACKAGE_VERSION,
 		text_string(&vector_line),
+		text_string(&request_id_line),
 		NULL,
 	};
 	const struct http_request request = {

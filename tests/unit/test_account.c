@@ -193,8 +193,8 @@ START_TEST(tells_its_state_from_token_time_and_last_failure)
 		report->error.code = cases[i].code;
 		enum account_state state = account_state_of(
 			report, cases[i].has_snapshot ? snapshot : NULL, cases[i].now_ms);
-		ck_assert_msg(state == cases[i].expected, "case %zu: %s", i,
-			account_state_name(state));
+		ck_assert_msg(
+			state == cases[i].expected, "case %zu: %s", i, account_state_name(state));
 	}
 	for (int code = ERR_NONE + 1; code < ERR_CODE_COUNT; code++) {
 		report->error.code = (enum error_code)code;
@@ -233,9 +233,13 @@ START_TEST(names_the_same_token_by_five_settings_and_no_other)
 		const char *value;
 		bool is_same;
 	} changes[FIELDS] = {
-		{"rendering", false}, {"entra", false},
-		{"0a1b2c3d-0000-4000-8000-00000000abce", false}, {"mixedreality.azure.com", false},
-		{"https://127.0.0.1:4443", false}, {"/tmp/ca.pem", true}, {"client_secret", true},
+		{"rendering", false},
+		{"entra", false},
+		{"0a1b2c3d-0000-4000-8000-00000000abce", false},
+		{"mixedreality.azure.com", false},
+		{"https://127.0.0.1:4443", false},
+		{"/tmp/ca.pem", true},
+		{"client_secret", true},
 	};
 	for (size_t i = 0; i < FIELDS; i++) {
 		struct account_settings a = make_settings("anchors", ID);
@@ -245,10 +249,10 @@ START_TEST(names_the_same_token_by_five_settings_and_no_other)
 		ck_assert(account_settings_name_same_token(&a, &b));
 		free(*fields[i]);
 		*fields[i] = copy(changes[i].value);
-		ck_assert_msg(account_settings_name_same_token(&a, &b) == changes[i].is_same,
-			"%s", changes[i].value);
-		ck_assert_msg(account_settings_name_same_token(&b, &a) == changes[i].is_same,
-			"%s", changes[i].value);
+		ck_assert_msg(account_settings_name_same_token(&a, &b) == changes[i].is_same, "%s",
+			changes[i].value);
+		ck_assert_msg(account_settings_name_same_token(&b, &a) == changes[i].is_same, "%s",
+			changes[i].value);
 		account_settings_clear(&a);
 		account_settings_clear(&b);
 	}

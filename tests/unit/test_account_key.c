@@ -1,98 +1,14 @@
 #include "credential/credential.h"
 
+#include "files.h"
 #include "unit.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <sys/stat.h>
 
 #define ID "E2a1c0de-0000-4000-8000-00000000ABCD"
 #define FIRST_KEY "Zm9vYmFyRmlyc3RLZXkrLz0rLz0rLz0rLz0rLz0rLz0="
 #define SECOND_KEY "c2Vjb25kS2V5T2ZUaGVBY2NvdW50T2ZUaGVBY2NvdW4="
-
-/* ---- a directory for the test's files ----------------------------------------------------------
- */
-
-static char directory[] = "/tmp/mrtokend-unit-XXXXXX";
-static pid_t directory_owner;
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	(void)st;
-	(void)type;
-	(void)at;
-	return remove(path);
-}
-
-static void directory_remove(void)
-{
-	if (getpid() == directory_owner)
-		nftw(directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-}
-
-static void directory_make(void)
-{
-	if (directory_owner == getpid())
-		return;
-	ck_assert_ptr_nonnull(mkdtemp(directory));
-	directory_owner = getpid();
-	ck_assert_int_eq(atexit(directory_remove), 0);
-	ck_assert_int_eq(chmod(directory, 0711), 0);
-}
-
-/* The path of `name` there, in one of a few places that are used in turn. */
-static const char *path_of(const char *name)
-{
-	static char paths[16][256];
-	static size_t turn;
-	char *path = paths[turn++ % UNIT_COUNT(paths)];
-	directory_make();
-	snprintf(path, sizeof(paths[0]), "%s/%s", directory, name);
-	return path;
-}
-
-static const char *write_bytes(const char *name, const char *bytes, size_t len)
-{
-	const char *path = path_of(name);
-	FILE *file = fopen(path, "w");
-	ck_assert_ptr_nonnull(file);
-	ck_assert_int_eq(fchmod(fileno(file), 0600), 0);
-	ck_assert_uint_eq(fwrite(bytes, 1, len, file), len);
-	ck_assert_int_eq(fclose(file), 0);
-	return path;
-}
-
-static const char *write_file(const char *name, const char *content)
-{
-	return write_bytes(name, content, strlen(content));
-}
-
-/* ---- what is logged ----------------------------------------------------------------------------
- */
-
-static int saved_stderr;
-
-static void capture_begin(void)
-{
-	int fd = open(path_of("stderr"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	ck_assert_int_ge(fd, 0);
-	saved_stderr = dup(STDERR_FILENO);
-	ck_assert_int_ge(saved_stderr, 0);
-	ck_assert_int_eq(dup2(fd, STDERR_FILENO), STDERR_FILENO);
-	close(fd);
-}
-
-/* What was written since capture_begin(). */
-static const char *capture_end(void)
-{
-	static char text[8192];
-	ssize_t got = pread(STDERR_FILENO, text, sizeof(text) - 1, 0);
-	dup2(saved_stderr, STDERR_FILENO);
-	close(saved_stderr);
-	ck_assert_int_ge(got, 0);
-	text[got] = '\0';
-	return text;
-}
 
 /* ---- the credential under test -----------------------------------------------------------------
  */
@@ -185,8 +101,8 @@ START_TEST(is_found_by_its_name)
 {
 	ck_assert_ptr_eq(credential_kind_find("account_key"), &credential_account_key);
 	ck_assert_str_eq(credential_account_key.name, "account_key");
-	static const char *const unknown[] = {"", "account", "Account_key", "account_key ",
-		"account_keys"};
+	static const char *const unknown[] = {
+		"", "account", "Account_key", "account_key ", "account_keys"};
 	for (size_t i = 0; i < UNIT_COUNT(unknown); i++)
 		ck_assert_ptr_null(credential_kind_find(unknown[i]));
 }
@@ -289,7 +205,8 @@ START_TEST(names_the_key_that_cannot_be_read)
 	struct error err = ERROR_INIT;
 	ck_assert_ptr_null(open_paths(path_of("missing"), NULL, &err));
 	ck_assert_int_eq(err.code, ERR_SECRET_SOURCE);
-	ck_assert_msg(strncmp(err.message, "account_key: cannot open /", 26) == 0, "%s", err.message);
+	ck_assert_msg(
+		strncmp(err.message, "account_key: cannot open /", 26) == 0, "%s", err.message);
 	ck_assert_ptr_nonnull(strstr(err.message, "/missing: No such file or directory"));
 	err = ERROR_INIT;
 	ck_assert_ptr_null(open_paths(write_file("first", FIRST_KEY), path_of("missing"), &err));
@@ -322,7 +239,8 @@ START_TEST(refuses_bytes_that_break_out_of_a_header_and_shows_none)
 					    : open_paths(write_file("first", FIRST_KEY), bad, &err);
 			ck_assert_msg(credential == NULL, "byte %#x", (unsigned)byte);
 			ck_assert_int_eq(err.code, ERR_SECRET_SOURCE);
-			snprintf(expected, sizeof(expected), "%s: the byte at offset 8 has no place",
+			snprintf(expected, sizeof(expected),
+				"%s: the byte at offset 8 has no place",
 				second == 0 ? "account_key" : "secondary_account_key");
 			ck_assert_msg(strncmp(err.message, expected, strlen(expected)) == 0, "%s",
 				err.message);
@@ -432,8 +350,7 @@ END_TEST
 UNIT_MAIN("account_key", is_found_by_its_name, has_all_that_a_kind_must_have, wants_a_first_key,
 	shows_account_id_colon_key_as_they_are, gives_back_its_secret_memory,
 	reads_its_keys_when_it_is_opened, reads_its_key_from_a_variable_too,
-	names_the_key_that_cannot_be_read,
-	refuses_bytes_that_break_out_of_a_header_and_shows_none,
+	names_the_key_that_cannot_be_read, refuses_bytes_that_break_out_of_a_header_and_shows_none,
 	has_no_other_bearer_than_the_one_of_a_single_key,
 	tries_the_second_key_when_the_first_is_refused_and_says_so,
 	stops_for_the_round_when_both_keys_are_refused, remembers_which_key_works,

@@ -2,70 +2,13 @@
 
 #include "base/text.h"
 
+#include "files.h"
 #include "unit.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <grp.h>
 #include <sys/stat.h>
-
-/* ---- a directory for the test's files ----------------------------------------------------------
- */
-
-static char directory[] = "/tmp/mrtokend-unit-XXXXXX";
-static pid_t directory_owner;
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	(void)st;
-	(void)type;
-	(void)at;
-	return remove(path);
-}
-
-static void directory_remove(void)
-{
-	if (getpid() == directory_owner)
-		nftw(directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-}
-
-static void directory_make(void)
-{
-	if (directory_owner == getpid())
-		return;
-	ck_assert_ptr_nonnull(mkdtemp(directory));
-	directory_owner = getpid();
-	ck_assert_int_eq(atexit(directory_remove), 0);
-	ck_assert_int_eq(chmod(directory, 0711), 0);
-}
-
-/* The path of `name` there, in one of a few places that are used in turn. */
-static const char *path_of(const char *name)
-{
-	static char paths[16][256];
-	static size_t turn;
-	char *path = paths[turn++ % UNIT_COUNT(paths)];
-	directory_make();
-	snprintf(path, sizeof(paths[0]), "%s/%s", directory, name);
-	return path;
-}
-
-static const char *write_bytes(const char *name, const char *bytes, size_t len)
-{
-	const char *path = path_of(name);
-	FILE *file = fopen(path, "w");
-	ck_assert_ptr_nonnull(file);
-	ck_assert_int_eq(fchmod(fileno(file), 0600), 0);
-	ck_assert_uint_eq(fwrite(bytes, 1, len, file), len);
-	ck_assert_int_eq(fclose(file), 0);
-	return path;
-}
-
-static const char *write_file(const char *name, const char *content)
-{
-	return write_bytes(name, content, strlen(content));
-}
 
 /* ---- what is told, written down ----------------------------------------------------------------
  */
@@ -94,7 +37,7 @@ static const struct ini_events recording = {on_section, on_key, on_problem};
 #define LINE_TOO_LONG "the line is too long, expected at most 198 bytes\n"
 #define NUL "found a NUL byte, expected text\n"
 #define CONTROL "found a control character, expected text\n"
-#define CONTINUED                                                                       \
+#define CONTINUED                                                                      \
 	"found a line that begins with a blank, which would continue the value above " \
 	"it; begin each key at the start of its line\n"
 #define NOTHING_KNOWN "found a line that is neither [SECTION], nor key = value, nor a comment\n"
@@ -104,8 +47,8 @@ static void assert_events_of_bytes(const char *bytes, size_t len, const char *ex
 	_cleanup_text_ struct text events = {0};
 	struct error err = ERROR_INIT;
 	int errnum = -1;
-	int result =
-		ini_file_read(write_bytes("a.conf", bytes, len), &recording, &events, &errnum, &err);
+	int result = ini_file_read(
+		write_bytes("a.conf", bytes, len), &recording, &events, &errnum, &err);
 	ck_assert_msg(result == 0, "%s", err.message);
 	ck_assert_int_eq(errnum, 0);
 	ck_assert_str_eq(text_string(&events), expected);
@@ -234,8 +177,8 @@ END_TEST
 
 START_TEST(reads_letters_beyond_ascii_as_they_are)
 {
-	assert_events("[\xc3\xa4]\nk = \xe2\x82\xac\xff\n",
-		"1 [\xc3\xa4]\n2 <k> = <\xe2\x82\xac\xff>\n");
+	assert_events(
+		"[\xc3\xa4]\nk = \xe2\x82\xac\xff\n", "1 [\xc3\xa4]\n2 <k> = <\xe2\x82\xac\xff>\n");
 }
 END_TEST
 
@@ -310,7 +253,8 @@ START_TEST(refuses_a_line_that_is_too_long_and_counts_on)
 		_cleanup_text_ struct text content = {0};
 		_cleanup_text_ struct text expected = {0};
 		text_append(&content, "[s]\na=");
-		text_append(&expected, len <= 198 ? "1 [s]\n2 <a> = <" : "1 [s]\n2: " LINE_TOO_LONG);
+		text_append(
+			&expected, len <= 198 ? "1 [s]\n2 <a> = <" : "1 [s]\n2: " LINE_TOO_LONG);
 		for (size_t i = 2; i < len; i++) {
 			text_append(&content, "x");
 			text_append(&expected, len <= 198 ? "x" : "");
@@ -473,18 +417,17 @@ START_TEST(survives_any_bytes)
 END_TEST
 
 UNIT_MAIN("ini_file", tells_sections_and_keys_with_their_lines, tells_a_section_that_has_no_keys,
-	tells_nothing_of_an_empty_file, passes_over_comments,
-	keeps_what_only_looks_like_a_comment, tells_a_key_without_a_value,
-	tells_a_key_without_a_name, tells_the_same_key_each_time, reads_line_ends_of_windows,
-	reads_a_file_without_a_final_line_end, reads_a_file_with_a_byte_order_mark,
-	reads_letters_beyond_ascii_as_they_are, reads_a_name_of_any_length_that_fits_its_line,
-	refuses_a_key_before_the_first_section, refuses_a_line_that_continues_another,
-	refuses_a_header_without_its_bracket, refuses_more_behind_a_header,
-	refuses_the_name_of_a_section_that_is_too_long,
-	refuses_a_line_that_is_too_long_and_counts_on,
-	refuses_a_long_comment_and_a_long_last_line, refuses_nul_bytes_wherever_they_stand,
-	refuses_a_nul_byte_in_a_line_that_is_too_long, refuses_control_characters,
-	refuses_a_line_of_neither_kind, shows_nothing_of_a_line_that_it_refuses,
-	tells_of_a_file_that_is_not_there, refuses_what_is_no_regular_file_and_never_waits_for_it,
+	tells_nothing_of_an_empty_file, passes_over_comments, keeps_what_only_looks_like_a_comment,
+	tells_a_key_without_a_value, tells_a_key_without_a_name, tells_the_same_key_each_time,
+	reads_line_ends_of_windows, reads_a_file_without_a_final_line_end,
+	reads_a_file_with_a_byte_order_mark, reads_letters_beyond_ascii_as_they_are,
+	reads_a_name_of_any_length_that_fits_its_line, refuses_a_key_before_the_first_section,
+	refuses_a_line_that_continues_another, refuses_a_header_without_its_bracket,
+	refuses_more_behind_a_header, refuses_the_name_of_a_section_that_is_too_long,
+	refuses_a_line_that_is_too_long_and_counts_on, refuses_a_long_comment_and_a_long_last_line,
+	refuses_nul_bytes_wherever_they_stand, refuses_a_nul_byte_in_a_line_that_is_too_long,
+	refuses_control_characters, refuses_a_line_of_neither_kind,
+	shows_nothing_of_a_line_that_it_refuses, tells_of_a_file_that_is_not_there,
+	refuses_what_is_no_regular_file_and_never_waits_for_it,
 	refuses_a_file_that_no_configuration_is_as_long_as, tells_of_a_file_that_may_not_be_read,
 	survives_any_bytes)

@@ -68,8 +68,8 @@ static void assert_refused(const struct secret *token, const char *words, const 
 	struct error err = ERROR_INIT;
 	int result = jwt_expiry(token, &expires_on, &err);
 	secret_memory_usage(&after);
-	ck_assert_msg(
-		result == -1, "%s: accepted, with %" PRId64 ", expected %s", what, expires_on, words);
+	ck_assert_msg(result == -1, "%s: accepted, with %" PRId64 ", expected %s", what, expires_on,
+		words);
 	ck_assert_msg(expires_on == UNTOUCHED, "%s: *expires_on was touched", what);
 	ck_assert_msg(err.code == ERR_UPSTREAM_FORMAT, "%s: %s", what, error_code_name(err.code));
 	ck_assert_msg(strstr(err.message, words) != NULL, "%s: '%s' is without '%s'", what,
@@ -96,8 +96,9 @@ START_TEST(reads_either_alphabet_with_and_without_padding)
 	/* Ends in 0 to 2 bytes beyond a group of three, and begins at each offset in one. */
 	for (int spaces = 0; spaces < 3; spaces++) {
 		_cleanup_text_ struct text payload = {0};
-		text_appendf(&payload, "{\"n\":\"%.*s\xc3\xbf\xc3\xbe?>~?>~?>~\",\"exp\":1700000000}",
-			spaces, "   ");
+		text_appendf(&payload,
+			"{\"n\":\"%.*s\xc3\xbf\xc3\xbe?>~?>~?>~\",\"exp\":1700000000}", spaces,
+			"   ");
 		for (int encoding = 0; encoding < ENCODING_COUNT; encoding++) {
 			_cleanup_secret_ struct secret *token =
 				token_of(payload.data, payload.len, (enum encoding)encoding);
@@ -204,13 +205,13 @@ END_TEST
 START_TEST(refuses_exp_that_is_no_time)
 {
 	static const char *const values[] = {"0", "-1", "-1700000000", "-0", "0.0", "-0.0", "0.5",
-		"0.999999", "-1.5", "1e-9", "9007199254740993", "9007199254740994.0", "1e16", "1e300",
-		"-1e300", "1e999", "-1e999", "9223372036854775807", "9223372036854775808",
+		"0.999999", "-1.5", "1e-9", "9007199254740993", "9007199254740994.0", "1e16",
+		"1e300", "-1e300", "1e999", "-1e999", "9223372036854775807", "9223372036854775808",
 		"18446744073709551615", "18446744073709551616", "-9223372036854775808",
 		"-9223372036854775809", "99999999999999999999999999999999", "true", "false", "null",
-		"[]", "[1700000000]", "{}", "{\"exp\":1700000000}", "\"\"", "\" \"", "\"0\"", "\"-5\"",
-		"\"abc\"", "\"1.5\"", "\" 5\"", "\"5 \"", "\"0x10\"", "\"1e9\"", "\"+5\"", "\"5s\"",
-		"\"NaN\"", "\"9007199254740993\"", "\"99999999999999999999\"",
+		"[]", "[1700000000]", "{}", "{\"exp\":1700000000}", "\"\"", "\" \"", "\"0\"",
+		"\"-5\"", "\"abc\"", "\"1.5\"", "\" 5\"", "\"5 \"", "\"0x10\"", "\"1e9\"", "\"+5\"",
+		"\"5s\"", "\"NaN\"", "\"9007199254740993\"", "\"99999999999999999999\"",
 		"\"-99999999999999999999\"", "\"2033-05-18T03:33:20Z\"", "\"\\u0661\""};
 	for (size_t i = 0; i < UNIT_COUNT(values); i++) {
 		_cleanup_text_ struct text payload = {0};
@@ -236,8 +237,9 @@ END_TEST
 
 START_TEST(refuses_a_payload_without_exp)
 {
-	static const char *const payloads[] = {"{}", "{\"Exp\":5}", "{\"EXP\":5}", "{\"expires\":5}",
-		"{\"ex\":5}", "{\"exp \":5}", "{\"a\":{\"exp\":5}}", "{\"iat\":5,\"nbf\":6}"};
+	static const char *const payloads[] = {"{}", "{\"Exp\":5}", "{\"EXP\":5}",
+		"{\"expires\":5}", "{\"ex\":5}", "{\"exp \":5}", "{\"a\":{\"exp\":5}}",
+		"{\"iat\":5,\"nbf\":6}"};
 	for (size_t i = 0; i < UNIT_COUNT(payloads); i++)
 		assert_payload_refused(
 			payloads[i], strlen(payloads[i]), "the token has no exp claim");
@@ -247,9 +249,9 @@ END_TEST
 START_TEST(refuses_a_payload_that_is_no_object_or_more_than_one)
 {
 	static const char *const payloads[] = {" ", "[]", "[{\"exp\":5}]", "5", "\"exp\"", "null",
-		"true", "{", "}", "{\"exp\":5", "{\"exp\"", "{\"exp\":", "{\"exp\":5,", "{\"exp\":5]",
-		"{exp:5}", "{\"exp\" 5}", "{\"exp\":5}x", "{\"exp\":5}{\"exp\":6}", "{\"exp\":5},",
-		"\xef\xbb\xbf{\"exp\":5}", "exp=5", "<exp>5</exp>"};
+		"true", "{", "}", "{\"exp\":5", "{\"exp\"", "{\"exp\":", "{\"exp\":5,",
+		"{\"exp\":5]", "{exp:5}", "{\"exp\" 5}", "{\"exp\":5}x", "{\"exp\":5}{\"exp\":6}",
+		"{\"exp\":5},", "\xef\xbb\xbf{\"exp\":5}", "exp=5", "<exp>5</exp>"};
 	for (size_t i = 0; i < UNIT_COUNT(payloads); i++)
 		assert_payload_refused(
 			payloads[i], strlen(payloads[i]), "its payload is not a JSON object");
@@ -350,10 +352,9 @@ END_TEST
 
 UNIT_MAIN("jwt", reads_either_alphabet_with_and_without_padding,
 	reads_a_token_of_more_than_three_parts, refuses_what_has_not_three_parts_or_no_payload,
-	refuses_a_payload_with_a_nul_in_its_base64,
-	reads_exp_as_integer_fraction_or_decimal_string, refuses_exp_that_is_no_time,
-	refuses_exp_that_is_not_a_number_in_any_spelling, refuses_a_payload_without_exp,
-	refuses_a_payload_that_is_no_object_or_more_than_one, refuses_a_payload_with_nul_bytes,
-	does_not_care_for_bytes_that_are_no_utf8_in_other_claims,
+	refuses_a_payload_with_a_nul_in_its_base64, reads_exp_as_integer_fraction_or_decimal_string,
+	refuses_exp_that_is_no_time, refuses_exp_that_is_not_a_number_in_any_spelling,
+	refuses_a_payload_without_exp, refuses_a_payload_that_is_no_object_or_more_than_one,
+	refuses_a_payload_with_nul_bytes, does_not_care_for_bytes_that_are_no_utf8_in_other_claims,
 	refuses_nesting_without_end_and_reads_what_a_token_may_have, reads_a_huge_payload,
 	refuses_every_beginning_of_a_token, survives_any_byte_in_any_place)

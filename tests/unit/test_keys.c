@@ -85,8 +85,8 @@ START_TEST(has_all_that_a_key_must_have)
 		ck_assert_ptr_nonnull(key->name);
 		size_t len = strlen(key->name);
 		ck_assert_uint_gt(len, 0);
-		ck_assert_msg(strspn(key->name, "abcdefghijklmnopqrstuvwxyz_") == len, "%s",
-			key->name);
+		ck_assert_msg(
+			strspn(key->name, "abcdefghijklmnopqrstuvwxyz_") == len, "%s", key->name);
 		ck_assert_msg(key->set != NULL && key->print != NULL, "%s", key->name);
 		ck_assert_msg(key->summary != NULL && strlen(key->summary) >= 10, "%s", key->name);
 		ck_assert_msg(!key->is_required || key->preset == NULL,
@@ -257,8 +257,9 @@ START_TEST(has_a_good_value_of_every_key_in_this_test)
 	for (size_t i = 0; i < config_key_count; i++) {
 		bool is_there = false;
 		for (size_t j = 0; j < UNIT_COUNT(good); j++)
-			is_there = is_there || (good[j].section == config_keys[i].section &&
-						       strcmp(good[j].name, config_keys[i].name) == 0);
+			is_there =
+				is_there || (good[j].section == config_keys[i].section &&
+						    strcmp(good[j].name, config_keys[i].name) == 0);
 		ck_assert_msg(is_there, "%s", config_keys[i].name);
 	}
 }
@@ -287,7 +288,8 @@ START_TEST(refuses_bad_values_and_keeps_the_good_one)
 		{CONFIG_SECTION_LISTENER, "mode", "0640",
 			{"640", "0888", "432", "00660", "066", "0o660", "0x1b0", "-660", "+0660",
 				"u=rw", "0668", "01777"},
-			"expected an octal mode of four digits with its leading zero, such as 0660"},
+			"expected an octal mode of four digits with its leading zero, such as "
+			"0660"},
 		{CONFIG_SECTION_LISTENER, "group", "root", {"no-such-group-of-this-host", "0"},
 			"expected a group that exists: create it (groupadd --system "},
 		{CONFIG_SECTION_ACCOUNT, "kind", "mixed_reality",
@@ -313,8 +315,7 @@ START_TEST(refuses_bad_values_and_keeps_the_good_one)
 		{CONFIG_SECTION_ACCOUNT, "credential", "account_key",
 			{"account-key", "key", "default"}, "expected account_key"},
 		{CONFIG_SECTION_ACCOUNT, "account_key", "file:/a",
-			{"c2VjcmV0", "key:x", "file:a", "env:a b", "credential:"},
-			""},
+			{"c2VjcmV0", "key:x", "file:a", "env:a b", "credential:"}, ""},
 		{CONFIG_SECTION_ACCOUNT, "secondary_account_key", "file:/a", {"c2VjcmV0"},
 			"a secret never stands in the configuration itself"},
 		{CONFIG_SECTION_ACCOUNT, "required", "no", {"maybe", "y", "2", "never"},

@@ -19,8 +19,7 @@ static struct {
 	int fails_at; /* the call that fails, from 0; -1: none */
 } maker_state = {.fails_at = -1};
 
-static void *record_make(
-	enum representation representation, struct secret *body, const char *etag)
+static void *record_make(enum representation representation, struct secret *body, const char *etag)
 {
 	struct recorded *recorded = calloc(1, sizeof(*recorded));
 	if (recorded == NULL || maker_state.made++ == maker_state.fails_at) {
@@ -83,8 +82,8 @@ static const struct recorded *answer_of(
 	return recorded;
 }
 
-static void assert_body(const struct snapshot *snapshot, enum representation representation,
-	const char *expected)
+static void assert_body(
+	const struct snapshot *snapshot, enum representation representation, const char *expected)
 {
 	const struct secret *body = answer_of(snapshot, representation)->body;
 	ck_assert_str_eq(secret_bytes(body), expected);
@@ -101,7 +100,8 @@ static void assert_refused(const char *bytes, size_t len, const char *words)
 	ck_assert_ptr_null(snapshot_build(token, &parts, &recording_maker, &err));
 	ck_assert_uint_eq(bytes_in_use(), before);
 	ck_assert_int_eq(err.code, ERR_UPSTREAM_FORMAT);
-	ck_assert_msg(strstr(err.message, words) != NULL, "'%s' is without '%s'", err.message, words);
+	ck_assert_msg(
+		strstr(err.message, words) != NULL, "'%s' is without '%s'", err.message, words);
 	ck_assert_int_eq(maker_state.made, 0);
 	ck_assert_uint_eq(secret_len(token), len);
 	ck_assert_mem_eq(secret_bytes(token), bytes, len);
@@ -168,8 +168,8 @@ END_TEST
 
 START_TEST(takes_tokens_of_every_length_up_to_the_longest)
 {
-	static const size_t lens[] = {1, 2, 15, 16, 17, 4095, 4096, 4097, SNAPSHOT_TOKEN_MAX - 1,
-		SNAPSHOT_TOKEN_MAX};
+	static const size_t lens[] = {
+		1, 2, 15, 16, 17, 4095, 4096, 4097, SNAPSHOT_TOKEN_MAX - 1, SNAPSHOT_TOKEN_MAX};
 	char *bytes = malloc(SNAPSHOT_TOKEN_MAX);
 	ck_assert_ptr_nonnull(bytes);
 	memset(bytes, 'x', SNAPSHOT_TOKEN_MAX);
@@ -181,7 +181,8 @@ START_TEST(takes_tokens_of_every_length_up_to_the_longest)
 			ck_assert(secret_is_within(snapshot->token, secret_bytes(recorded->body),
 				secret_len(recorded->body)));
 		}
-		ck_assert_uint_eq(secret_len(answer_of(snapshot, REPRESENTATION_TEXT)->body), lens[i]);
+		ck_assert_uint_eq(
+			secret_len(answer_of(snapshot, REPRESENTATION_TEXT)->body), lens[i]);
 		snapshot_free(snapshot);
 	}
 	free(bytes);
@@ -345,7 +346,6 @@ UNIT_MAIN("snapshot", makes_one_answer_for_each_form, keeps_token_and_times,
 	takes_every_byte_that_a_header_and_json_take_as_it_is,
 	gives_back_every_byte_of_secret_memory, quotes_its_etags_and_makes_them_of_plain_letters,
 	gives_each_form_of_each_snapshot_an_etag_of_its_own, refuses_an_empty_token,
-	refuses_a_token_that_is_too_long,
-	refuses_every_byte_that_would_break_out_of_header_or_json,
+	refuses_a_token_that_is_too_long, refuses_every_byte_that_would_break_out_of_header_or_json,
 	does_not_show_the_token_that_it_refuses,
 	leaves_the_token_to_the_caller_when_any_answer_fails, tells_that_there_is_no_memory)

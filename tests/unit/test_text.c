@@ -740,13 +740,41 @@ START_TEST(knows_a_uuid)
 }
 END_TEST
 
-UNIT_MAIN("text", is_the_empty_string_when_zeroed, appends_in_order_and_stays_terminated,
-	keeps_nul_bytes_that_are_appended, appends_no_bytes_from_nowhere,
-	grows_through_every_length, gives_the_string_away_and_starts_anew,
-	refuses_lengths_that_no_memory_holds, stays_failed_until_freed,
-	fails_when_the_format_cannot_be_met, fails_without_memory_and_not_before,
-	percent_encodes_all_but_unreserved_characters, encodes_and_decodes_the_vectors_of_rfc_4648,
-	returns_from_base64_unchanged_at_every_length,
+START_TEST(hides_words_that_are_long_enough_to_be_a_key)
+{
+	static const struct {
+		const char *words;
+		const char *shown;
+	} cases[] = {
+		{"", ""},
+		{"found 'x', expected y", "found 'x', expected y"},
+		{"id 00000000-0000-0000-0000-000000000000.",
+			"id 00000000-0000-0000-0000-000000000000."},
+		{"0123456789012345678901234567890123456789",
+			"0123456789012345678901234567890123456789"},
+		{"01234567890123456789012345678901234567890",
+			"*****************************************"},
+		{"key 'Zm9vYmFyRmlyc3RLZXkrLz0rLz0rLz0rLz0rLz0rLz0=' end",
+			"key '********************************************' end"},
+		{"/a/path/that/is/longer/than/a/key/would/be/of/the/account",
+			"/a/path/that/is/longer/than/a/key/would/be/of/the/account"},
+	};
+	for (size_t i = 0; i < UNIT_COUNT(cases); i++) {
+		char words[128];
+		snprintf(words, sizeof(words), "%s", cases[i].words);
+		text_hide_long_words(words);
+		ck_assert_str_eq(words, cases[i].shown);
+	}
+}
+END_TEST
+
+UNIT_MAIN("text", hides_words_that_are_long_enough_to_be_a_key, is_the_empty_string_when_zeroed,
+	appends_in_order_and_stays_terminated, keeps_nul_bytes_that_are_appended,
+	appends_no_bytes_from_nowhere, grows_through_every_length,
+	gives_the_string_away_and_starts_anew, refuses_lengths_that_no_memory_holds,
+	stays_failed_until_freed, fails_when_the_format_cannot_be_met,
+	fails_without_memory_and_not_before, percent_encodes_all_but_unreserved_characters,
+	encodes_and_decodes_the_vectors_of_rfc_4648, returns_from_base64_unchanged_at_every_length,
 	knows_each_character_of_both_alphabets_and_no_other, refuses_what_is_not_base64,
 	reads_no_further_than_told_in_base64, decodes_percent_escapes_and_refuses_bad_ones,
 	decodes_every_byte_but_nul, fits_the_buffer_exactly_or_refuses,

@@ -203,11 +203,12 @@ MISTAKES = {
     ),
     "default account": (
         account() + section("daemon", {"default_account": "anchor"}),
-        "[daemon]: default_account: found 'anchor', expected the name of an [account NAME]",
+        "FILE:6: [daemon]: default_account: found 'anchor', expected the name of an [account NAME]",
     ),
     "two listeners at one path": (
         account() + section("listener a", {"path": "/x"}) + section("listener b", {"path": "/x"}),
-        "[listener a] and [listener b] have the same path /x",
+        "FILE:8: [listener b]: path: found /x, which is the path of [listener a] already; each "
+        "needs its own",
     ),
     "key before the first section": (
         "log_level = info\n",

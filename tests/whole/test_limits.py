@@ -149,7 +149,7 @@ def test_a_request_line_of_a_megabyte_gets_a_414(connect):
 
 @pytest.mark.parametrize(
     "headers",
-    [b"X: " + b"x" * 3 * KIB + b"\r\n", b"".join(b"X-%02d: %030d\r\n" % (i, i) for i in range(80))],
+    [b"X: " + b"x" * 3 * KIB + b"\r\n", b"".join(b"X-%02d: %092d\r\n" % (i, i) for i in range(30))],
     ids=["one", "many"],
 )
 def test_three_kilobytes_of_headers_pass(connect, headers):
