@@ -207,7 +207,7 @@ MISTAKES = {
     ),
     "two listeners at one path": (
         account() + section("listener a", {"path": "/x"}) + section("listener b", {"path": "/x"}),
-        "FILE:8: [listener b]: path: found /x, which is the path of [listener a] already; each "
+        "FILE:9: [listener b]: path: found /x, which is the path of [listener a] already; each "
         "needs its own",
     ),
     "key before the first section": (
