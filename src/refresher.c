@@ -141,14 +141,15 @@ static void task_succeeded(struct task *task, struct upstream_token *token)
 		task_failed(task, &err);
 		return;
 	}
-	schedule_succeeded(&task->schedule, now, lifetime_ms, roll());
+	/* It counts once the token is there to be handed out; else this is one more failure. */
+	struct schedule schedule = task->schedule;
+	schedule_succeeded(&schedule, now, lifetime_ms, roll());
 	const struct snapshot_parts parts = {
 		.account = settings->name,
 		.account_id = settings->account_id,
 		.account_domain = settings->account_domain,
 		.expires_on = token->expires_on,
-		.refresh_on =
-			token->expires_on - (now + lifetime_ms - task->schedule.next_ms) / 1000,
+		.refresh_on = token->expires_on - (now + lifetime_ms - schedule.next_ms) / 1000,
 		.dead_at_ms = now + lifetime_ms,
 		.received_ms = now,
 	};
@@ -160,6 +161,7 @@ static void task_succeeded(struct task *task, struct upstream_token *token)
 		return;
 	}
 	token->token = NULL;
+	task->schedule = schedule;
 	account_publish_snapshot(refresher->options.registry, task->account, snapshot);
 	heap_put(&refresher->heap, &task->timer, task->schedule.next_ms);
 	publish_report(task, NULL);

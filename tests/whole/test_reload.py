@@ -178,7 +178,8 @@ def test_listeners_that_come_and_go_leave_no_descriptor(daemon, build, tmp_path)
         counts.append(daemon.descriptors())
         daemon.write_config(build())
         daemon.reload()
-    assert counts[-1] <= counts[1]
+    # A connection that was just closed may still be open in one; what leaks adds up.
+    assert min(counts[2:]) <= counts[0]
 
 
 def test_a_listeners_mode_may_change_under_its_clients(daemon, build):
