@@ -11,6 +11,8 @@
 #define REQUEST_ID_HEADER "X-Request-Id"
 #define REQUEST_ID_LEN 16
 
+#define JSON_TYPE "application/json; charset=utf-8"
+
 /*
  * A ready answer is one response that all its requests share. Its identifier header has a fixed
  * width, and its value lies in memory of libmicrohttpd that `request_id` points to; writing there
@@ -21,6 +23,7 @@
 struct answer {
 	struct MHD_Response *response;
 	char *request_id;
+	unsigned status;
 };
 
 static void write_request_id(uint64_t number, char *out)
@@ -40,45 +43,62 @@ static bool add_common_headers(struct MHD_Response *response, const char *conten
 	       MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") == MHD_YES;
 }
 
+void answer_free(struct answer *answer)
+{
+	if (answer == NULL)
+		return;
+	MHD_destroy_response(answer->response);
+	free(answer);
+}
+
+/* `response` is taken over, and may be NULL; `etag` may be NULL. Returns NULL: no memory. */
+static struct answer *answer_new(
+	struct MHD_Response *response, unsigned status, const char *content_type, const char *etag)
+{
+	struct answer *answer = response == NULL ? NULL : calloc(1, sizeof(*answer));
+	if (answer == NULL) {
+		if (response != NULL)
+			MHD_destroy_response(response);
+		return NULL;
+	}
+	answer->response = response;
+	answer->status = status;
+	if (!add_common_headers(response, content_type) ||
+		(etag != NULL &&
+			(MHD_add_response_header(response, "ETag", etag) != MHD_YES ||
+				MHD_add_response_header(response, "Vary", "Accept") != MHD_YES)) ||
+		MHD_add_response_header(response, REQUEST_ID_HEADER, "0000000000000000") !=
+			MHD_YES) {
+		answer_free(answer);
+		return NULL;
+	}
+	answer->request_id = (char *)MHD_get_response_header(response, REQUEST_ID_HEADER);
+	return answer;
+}
+
 static void free_body(void *body)
 {
 	secret_free(body);
 }
 
-static void answer_release(void *object)
-{
-	struct answer *answer = object;
-	MHD_destroy_response(answer->response);
-	free(answer);
-}
-
 static void *answer_make(enum representation representation, struct secret *body, const char *etag)
 {
 	static const char *const content_types[REPRESENTATION_COUNT] = {
-		[REPRESENTATION_JSON] = "application/json; charset=utf-8",
+		[REPRESENTATION_JSON] = JSON_TYPE,
 		[REPRESENTATION_TEXT] = "text/plain; charset=utf-8",
 		[REPRESENTATION_HEADER] = "text/plain; charset=utf-8",
-		[REPRESENTATION_STS] = "application/json; charset=utf-8",
+		[REPRESENTATION_STS] = JSON_TYPE,
 	};
-	struct answer *answer = calloc(1, sizeof(*answer));
-	if (answer != NULL)
-		answer->response = MHD_create_response_from_buffer_with_free_callback_cls(
-			secret_len(body), (void *)secret_bytes(body), free_body, body);
-	if (answer == NULL || answer->response == NULL) {
-		free(answer);
+	struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback_cls(
+		secret_len(body), (void *)secret_bytes(body), free_body, body);
+	if (response == NULL)
 		secret_free(body);
-		return NULL;
-	}
-	if (!add_common_headers(answer->response, content_types[representation]) ||
-		MHD_add_response_header(answer->response, "ETag", etag) != MHD_YES ||
-		MHD_add_response_header(answer->response, "Vary", "Accept") != MHD_YES ||
-		MHD_add_response_header(answer->response, REQUEST_ID_HEADER, "0000000000000000") !=
-			MHD_YES) {
-		answer_release(answer);
-		return NULL;
-	}
-	answer->request_id = (char *)MHD_get_response_header(answer->response, REQUEST_ID_HEADER);
-	return answer;
+	return answer_new(response, MHD_HTTP_OK, content_types[representation], etag);
+}
+
+static void answer_release(void *object)
+{
+	answer_free(object);
 }
 
 const struct answer_maker server_answer_maker = {
@@ -89,7 +109,7 @@ const struct answer_maker server_answer_maker = {
 enum MHD_Result answer_send_ready(struct request *request, struct answer *answer)
 {
 	write_request_id(request->number, answer->request_id);
-	return MHD_queue_response(request->connection, MHD_HTTP_OK, answer->response);
+	return MHD_queue_response(request->connection, answer->status, answer->response);
 }
 
 /* Make and queue an answer for this request alone; `extra` is name, value, name, ..., NULL. */
@@ -113,20 +133,39 @@ static enum MHD_Result send_text(struct request *request, unsigned status, const
 	return result;
 }
 
-static enum MHD_Result send_json_with(struct request *request, unsigned status,
-	struct json_object *body, const char *const *extra)
+/* The object as one line, for free(); NULL: no memory. `body` is released. */
+static char *line_of(struct json_object *body)
 {
 	const char *string = json_object_to_json_string_ext(
 		body, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
-	enum MHD_Result result = MHD_NO;
-	_cleanup_text_ struct text line = {0};
+	struct text line = {0};
 	if (string != NULL) {
-		text_appendf(&line, "%s\n", string);
-		if (text_string(&line) != NULL)
-			result = send_text(request, status, line.data,
-				"application/json; charset=utf-8", extra);
+		text_append(&line, string);
+		text_append(&line, "\n");
 	}
 	json_object_put(body);
+	return string == NULL ? NULL : text_steal(&line);
+}
+
+struct answer *answer_new_json(unsigned status, struct json_object *body)
+{
+	char *line = line_of(body);
+	if (line == NULL)
+		return NULL;
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(strlen(line), line, MHD_RESPMEM_MUST_FREE);
+	if (response == NULL)
+		free(line);
+	return answer_new(response, status, JSON_TYPE, NULL);
+}
+
+static enum MHD_Result send_json_with(struct request *request, unsigned status,
+	struct json_object *body, const char *const *extra)
+{
+	char *line = line_of(body);
+	enum MHD_Result result =
+		line == NULL ? MHD_NO : send_text(request, status, line, JSON_TYPE, extra);
+	free(line);
 	return result;
 }
 

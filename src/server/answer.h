@@ -18,6 +18,15 @@ struct answer;
  */
 enum MHD_Result answer_send_ready(struct request *request, struct answer *answer);
 
+/*
+ * A ready answer of JSON, to be sent to any number of requests. `body` is released.
+ * Returns NULL when there is no memory. Free with answer_free().
+ */
+struct answer *answer_new_json(unsigned status, struct json_object *body);
+
+/* The caller's own hold ends; what is being sent lives until it is. NULL is fine. */
+void answer_free(struct answer *answer);
+
 /* Send JSON. `body` is released. */
 enum MHD_Result answer_send_json(
 	struct request *request, unsigned status, struct json_object *body);

@@ -8,6 +8,7 @@ static const int64_t time_of_phase_ms[CONNECTION_PHASE_COUNT] = {
 	[CONNECTION_FRESH] = CONNECTION_REQUEST_MS,
 	[CONNECTION_BUSY] = CONNECTION_ANSWER_MS,
 	[CONNECTION_KEPT] = CONNECTION_IDLE_MS,
+	[CONNECTION_CLOSING] = INT64_MAX / 2, /* it is libmicrohttpd's turn */
 };
 
 static void list_append(struct connections *connections, struct connection *connection)
@@ -66,36 +67,49 @@ void connection_free(struct connections *connections, struct connection *connect
 	free(connection);
 }
 
-void connections_expire(struct connections *connections, int64_t now_ms)
+unsigned connections_open(const struct connections *connections)
 {
-	for (int phase = 0; phase < CONNECTION_PHASE_COUNT; phase++) {
-		struct connection *connection = connections->first[phase];
-		while (connection != NULL && connection->deadline_ms <= now_ms) {
-			connection_shut_down(connection);
-			/* To the end of the list, so that it is not looked at again before long. */
-			connection_enter(connections, connection, connection->phase, now_ms);
-			connection = connections->first[phase];
-		}
-	}
+	return connections->count[CONNECTION_FRESH] + connections->count[CONNECTION_BUSY] +
+	       connections->count[CONNECTION_KEPT];
 }
 
-void connection_shut_down(struct connection *connection)
+void connections_make_room(struct connections *connections, struct connection *newcomer)
+{
+	struct connection *victim = connections->first[CONNECTION_KEPT];
+	if (victim == NULL)
+		victim = connections->first[CONNECTION_FRESH];
+	connection_shut_down(connections, victim == NULL ? newcomer : victim);
+}
+
+void connections_expire(struct connections *connections, int64_t now_ms)
+{
+	for (int phase = 0; phase < CONNECTION_CLOSING; phase++)
+		while (connections->first[phase] != NULL &&
+			connections->first[phase]->deadline_ms <= now_ms)
+			connection_shut_down(connections, connections->first[phase]);
+}
+
+void connection_shut_down(struct connections *connections, struct connection *connection)
 {
 	shutdown(connection->fd, SHUT_RDWR);
+	connection_enter(connections, connection, CONNECTION_CLOSING, 0);
 }
 
 void connections_shut_down(
 	struct connections *connections, enum connection_phase phase, const void *owner)
 {
-	for (struct connection *c = connections->first[phase]; c != NULL; c = c->next)
+	struct connection *next = NULL;
+	for (struct connection *c = connections->first[phase]; c != NULL; c = next) {
+		next = c->next;
 		if (c->owner == owner)
-			connection_shut_down(c);
+			connection_shut_down(connections, c);
+	}
 }
 
 int64_t connections_next_ms(const struct connections *connections)
 {
 	int64_t next_ms = INT64_MAX;
-	for (int phase = 0; phase < CONNECTION_PHASE_COUNT; phase++)
+	for (int phase = 0; phase < CONNECTION_CLOSING; phase++)
 		if (connections->first[phase] != NULL &&
 			connections->first[phase]->deadline_ms < next_ms)
 			next_ms = connections->first[phase]->deadline_ms;

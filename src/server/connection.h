@@ -18,6 +18,7 @@ enum connection_phase {
 	CONNECTION_FRESH, /* no request yet */
 	CONNECTION_BUSY, /* a request is being answered */
 	CONNECTION_KEPT, /* between two requests */
+	CONNECTION_CLOSING, /* shut down; libmicrohttpd closes it when it sees that */
 	CONNECTION_PHASE_COUNT,
 };
 
@@ -47,11 +48,20 @@ void connection_enter(struct connections *connections, struct connection *connec
 
 void connection_free(struct connections *connections, struct connection *connection);
 
+/* How many are open and not closing. */
+unsigned connections_open(const struct connections *connections);
+
+/*
+ * One too many has come in: shut down the one that has been idle for longest, else the one that has
+ * waited for longest with its first request, else `newcomer` itself. Who is being answered stays.
+ */
+void connections_make_room(struct connections *connections, struct connection *newcomer);
+
 /* Shut down those whose time is over. */
 void connections_expire(struct connections *connections, int64_t now_ms);
 
-/* Shut it down; libmicrohttpd then sees its end and closes it. */
-void connection_shut_down(struct connection *connection);
+/* Shut it down: it is CLOSING from now on. */
+void connection_shut_down(struct connections *connections, struct connection *connection);
 
 /* Shut down all of that owner that are in the phase. */
 void connections_shut_down(

@@ -4,6 +4,7 @@
 #ifndef MRTOKEND_SERVER_ROUTES_H
 #define MRTOKEND_SERVER_ROUTES_H
 
+#include "server/page.h"
 #include "token/account.h"
 
 #include <microhttpd.h>
@@ -16,6 +17,7 @@
 struct request {
 	struct MHD_Connection *connection;
 	const struct account_table *table; /* the present configuration's */
+	struct page *pages; /* of PAGE_COUNT kinds */
 	uint64_t number; /* unlike that of any other request of this process */
 	int64_t now_ms; /* CLOCK_BOOTTIME */
 	char argument[ROUTE_ARGUMENT_MAX]; /* what stands for * in the path, decoded */

@@ -63,11 +63,30 @@ static struct json_object *account_object(const struct account *account, int64_t
 
 static const char *const no_parameters[] = {NULL};
 
-enum MHD_Result route_accounts(struct request *request)
+/* Show a page, made by `make` if there is none that is fresh. */
+static enum MHD_Result show_page(struct request *request, enum page_kind kind,
+	struct answer *(*make)(const struct request *request))
 {
 	enum MHD_Result result = MHD_NO;
 	if (!route_query_is_clean(request, no_parameters, &result))
 		return result;
+	struct page *page = &request->pages[kind];
+	if (!page_is_fresh(page, request->table, request->table->count, request->now_ms)) {
+		struct answer *answer = make(request);
+		if (answer == NULL)
+			return MHD_NO;
+		answer_free(page->answer);
+		*page = (struct page){
+			.answer = answer,
+			.table = request->table,
+			.made_ms = request->now_ms,
+		};
+	}
+	return answer_send_ready(request, page->answer);
+}
+
+static struct answer *make_accounts(const struct request *request)
+{
 	const struct account_table *table = request->table;
 	struct json_object *root = json_object_new_object();
 	struct json_object *list = json_object_new_array();
@@ -78,7 +97,12 @@ enum MHD_Result route_accounts(struct request *request)
 	for (size_t i = 0; i < table->count; i++)
 		json_object_array_add(list, account_object(table->accounts[i], request->now_ms));
 	json_object_object_add(root, "accounts", list);
-	return answer_send_json(request, MHD_HTTP_OK, root);
+	return answer_new_json(MHD_HTTP_OK, root);
+}
+
+enum MHD_Result route_accounts(struct request *request)
+{
+	return show_page(request, PAGE_ACCOUNTS, make_accounts);
 }
 
 enum MHD_Result route_account(struct request *request)
@@ -109,7 +133,7 @@ enum MHD_Result route_healthz(struct request *request)
 }
 
 /* Ready: every required account has a valid token. That the last refresh worked is told besides. */
-enum MHD_Result route_readyz(struct request *request)
+static struct answer *make_readiness(const struct request *request)
 {
 	const struct account_table *table = request->table;
 	struct json_object *root = json_object_new_object();
@@ -136,6 +160,10 @@ enum MHD_Result route_readyz(struct request *request)
 	}
 	json_object_object_add(root, "ready", json_object_new_boolean(is_ready));
 	json_object_object_add(root, "accounts", list);
-	return answer_send_json(
-		request, is_ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, root);
+	return answer_new_json(is_ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, root);
+}
+
+enum MHD_Result route_readyz(struct request *request)
+{
+	return show_page(request, PAGE_READINESS, make_readiness);
 }

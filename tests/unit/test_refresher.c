@@ -995,11 +995,8 @@ END_TEST
  */
 
 #define READERS 3
-#if UNIT_HAS_SANITIZER
-#define ADOPTIONS 1000
-#else
-#define ADOPTIONS 5000
-#endif
+#define ADOPTIONS 2000
+#define READS_AT_A_TIME 100 /* then a reader lets others run */
 
 static atomic_bool is_over;
 
@@ -1016,8 +1013,10 @@ static void *read_on(void *context)
 	struct reader *self = context;
 	const void *last_token = NULL;
 	const void *last_table = NULL;
-	while (!atomic_load(&is_over)) {
+	for (unsigned reads = 1; !atomic_load(&is_over); reads++) {
 		unsigned damaged = 0;
+		if (reads % READS_AT_A_TIME == 0)
+			sched_yield();
 		epoch_enter(&stage.registry.epoch, self->number);
 		const struct account_table *table = atomic_load(&stage.registry.table);
 		const struct account *account = account_table_find(table, "steady");
@@ -1055,11 +1054,11 @@ START_TEST(readers_see_neither_a_gap_nor_what_is_freed)
 	struct reader readers[READERS] = {0};
 	scene_open();
 	stage.manner = LATER;
+	stage.lifetime_s = 5;
 	adopt_one("steady");
 	look_after_changes("steady", 2); /* it has a token */
 	lock();
 	stage.tick_ms = 20; /* half a life in a hundred looks at the clock */
-	stage.lifetime_s = 5;
 	unlock();
 	for (unsigned i = 0; i < READERS; i++) {
 		readers[i].number = EPOCH_READER + 1 + i;
@@ -1079,7 +1078,7 @@ START_TEST(readers_see_neither_a_gap_nor_what_is_freed)
 			accounts[1] = swap;
 		}
 		adopt(accounts, 2);
-		if (i % 4 == 0) {
+		if (i % 8 == 0) {
 			/* Time goes by as the refresher looks at it. */
 			while (read_count(&stage.ended) < ended + 2) {
 				lock();
