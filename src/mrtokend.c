@@ -37,10 +37,10 @@
 /* How often the status line is looked at again without a reason: a token may have expired. */
 #define STATUS_MS 30000
 
-/* Descriptors for all that is no client: libraries, upstream connections, files. */
-#define DESCRIPTORS_BESIDE_CLIENTS ((rlim_t)128)
+/* Descriptors for all that is no client: upstream connections, open and kept, and files. */
+#define DESCRIPTORS_BESIDE_CLIENTS ((rlim_t)256)
 
-/* No listener takes more connections than this, however many descriptors there are. */
+/* No more connections than this, however many descriptors there are. */
 #define CONNECTIONS_MAX ((rlim_t)20000)
 
 struct daemon {
@@ -50,6 +50,7 @@ struct daemon {
 	struct server *server;
 	int signal_fd;
 	int change_fd; /* written to when an account's state may have changed */
+	size_t bytes_unlocked; /* of memory for secrets, as last warned of */
 	char reload_error[160]; /* why the last reload failed, or "" */
 	char status[512];
 };
@@ -99,10 +100,23 @@ static void describe_state(struct daemon *self, char *out, size_t out_size)
 	epoch_leave(&self->registry.epoch, EPOCH_READER);
 }
 
+/* Warn where the kernel let secrets into memory that may be swapped out, and when it is more. */
+static void check_memory_lock(struct daemon *self)
+{
+	struct secret_memory usage;
+	secret_memory_usage(&usage);
+	if (usage.bytes_unlocked > self->bytes_unlocked)
+		log_warning("%zu of %zu bytes of memory for secrets could not be locked and may be "
+			    "swapped out; raise RLIMIT_MEMLOCK (LimitMEMLOCK= of the unit)",
+			usage.bytes_unlocked, usage.bytes_mapped);
+	self->bytes_unlocked = usage.bytes_unlocked;
+}
+
 static void update_status(struct daemon *self)
 {
 	char status[sizeof(self->status)];
 	describe_state(self, status, sizeof(status));
+	check_memory_lock(self);
 	if (strcmp(status, self->status) == 0)
 		return;
 	memcpy(self->status, status, sizeof(status));
@@ -153,28 +167,17 @@ static int check_config(const char *path)
 	return EXIT_SUCCESS;
 }
 
-/* Warn where the kernel let secrets into memory that may be swapped out. */
-static void check_memory_lock(void)
-{
-	struct secret_memory usage;
-	secret_memory_usage(&usage);
-	if (usage.bytes_unlocked > 0)
-		log_warning("%zu of %zu bytes of memory for secrets could not be locked and may be "
-			    "swapped out; raise RLIMIT_MEMLOCK (LimitMEMLOCK= of the unit)",
-			usage.bytes_unlocked, usage.bytes_mapped);
-}
-
-/* As many as there are descriptors for. */
+/* As many as there are descriptors for; where there are few, every second one is for a client. */
 static unsigned connection_limit(void)
 {
 	struct rlimit files;
 	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
-		return DESCRIPTORS_BESIDE_CLIENTS;
+		files.rlim_cur = DESCRIPTORS_BESIDE_CLIENTS;
 	if (files.rlim_cur > CONNECTIONS_MAX + DESCRIPTORS_BESIDE_CLIENTS)
 		return CONNECTIONS_MAX;
 	if (files.rlim_cur > 2 * DESCRIPTORS_BESIDE_CLIENTS)
-		return (unsigned)files.rlim_cur - DESCRIPTORS_BESIDE_CLIENTS;
-	return DESCRIPTORS_BESIDE_CLIENTS;
+		return (unsigned)(files.rlim_cur - DESCRIPTORS_BESIDE_CLIENTS);
+	return (unsigned)files.rlim_cur / 2;
 }
 
 static int start(struct daemon *self, const struct config *config, struct error *err)
@@ -222,7 +225,8 @@ static int start(struct daemon *self, const struct config *config, struct error 
 	return 0;
 }
 
-/* Put the whole new configuration in place, or nothing of it. */
+/* Put the whole new configuration in place, or nothing of it, if there is memory for the last step.
+ */
 static int reload(struct daemon *self, const struct config *config, struct error *err)
 {
 	struct setup_accounts accounts = {0};
@@ -266,7 +270,7 @@ static void handle_reload(struct daemon *self)
 	}
 	config_free(config);
 	describe_state(self, self->status, sizeof(self->status));
-	check_memory_lock();
+	check_memory_lock(self);
 	/* Ready again either way: the daemon serves as before. */
 	service_ready(self->status);
 }
@@ -336,6 +340,8 @@ static int serve(const char *config_path)
 	struct config *config = load_config(config_path, &err);
 	if (config == NULL)
 		return EXIT_CONFIGURATION;
+	/* Also when the accounts are in files, and nobody will ever read it. */
+	secret_source_wipe_environment("MIXEDREALITY_ACCOUNT_KEY");
 	log_set_level(config->log_level);
 	registry_init(&self.registry);
 	int result = open_descriptors(&self, &err);
@@ -344,7 +350,7 @@ static int serve(const char *config_path)
 	size_t account_count = config->account_count;
 	config_free(config);
 	if (result == 0) {
-		check_memory_lock();
+		check_memory_lock(&self);
 		describe_state(&self, self.status, sizeof(self.status));
 		log_notice(PACKAGE_NAME " " PACKAGE_VERSION " is ready with %zu accounts",
 			account_count);

@@ -17,6 +17,9 @@
 #define IDLE_MS 60000
 #define RECLAIM_MS 20
 
+/* No token is believed to live longer: those of the STS live for a day (azure-protocol.md A.5). */
+#define LIFETIME_MAX_S (INT64_C(48) * 3600)
+
 /* What the refresh thread knows of an account beyond what it publishes. */
 struct task {
 	struct heap_node timer;
@@ -115,12 +118,24 @@ static void task_failed(struct task *task, const struct error *err)
 		(double)(task->schedule.next_ms - now) / 1000);
 }
 
-static int64_t lifetime_ms_of(const struct refresher *refresher, const struct upstream_token *token)
+/* How long the token lives, seen from now. */
+static int64_t lifetime_ms_of(const struct task *task, const struct upstream_token *token)
 {
+	int64_t local_s = clock_realtime_s(task->refresher->options.clock);
 	/* The upstream's clock made the expiry, so the upstream's clock tells how far off it is. */
-	int64_t from_s = token->server_date_s >= 0 ? token->server_date_s
-						   : clock_realtime_s(refresher->options.clock);
-	return (token->expires_on - from_s) * 1000;
+	int64_t from_s = token->server_date_s >= 0 ? token->server_date_s : local_s;
+	int64_t lifetime_s = token->expires_on - from_s;
+	if (lifetime_s <= LIFETIME_MAX_S)
+		return lifetime_s * 1000;
+	const struct log_field fields[] = {{"ACCOUNT", task->account->settings.name}, {0}};
+	log_event(LOG_LEVEL_WARNING, fields,
+		"account %s: the token would live for %" PRId64
+		" s by the upstream's clock, which is "
+		"not believed; it is used for %" PRId64 " s at most",
+		task->account->settings.name, lifetime_s, LIFETIME_MAX_S);
+	/* A Date that is far off is worth less than this host's clock. */
+	lifetime_s = token->expires_on - local_s;
+	return (lifetime_s < LIFETIME_MAX_S ? lifetime_s : LIFETIME_MAX_S) * 1000;
 }
 
 static void task_succeeded(struct task *task, struct upstream_token *token)
@@ -131,7 +146,7 @@ static void task_succeeded(struct task *task, struct upstream_token *token)
 	int64_t now = now_ms(refresher);
 	/* The Date has whole seconds and may be as old as the request: count both against the
 	 * token. */
-	int64_t lifetime_ms = lifetime_ms_of(refresher, token) - 1000 - (now - task->started_ms);
+	int64_t lifetime_ms = lifetime_ms_of(task, token) - 1000 - (now - task->started_ms);
 	if (lifetime_ms <= 0) {
 		error_set(&err, ERR_UPSTREAM_FORMAT,
 			"%s answered with a token that expires at %" PRId64

@@ -3,10 +3,13 @@
 #include "base/text.h"
 
 #include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* What an answer of the STS fits into; a longer one grows. */
 #define BODY_ROOM ((size_t)2000)
@@ -43,12 +46,15 @@ struct http_client {
 	CURLSH *share; /* TLS sessions and addresses, kept over requests */
 	struct origin *origins;
 	struct http_flight *active;
+	bool has_room; /* a place became free that nobody has been given yet */
 };
 
 static pthread_once_t curl_started = PTHREAD_ONCE_INIT;
 
 static void curl_start(void)
 {
+	/* libcurl would write the secrets of every TLS session to the file that it names. */
+	unsetenv("SSLKEYLOGFILE");
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
@@ -172,6 +178,9 @@ static bool flight_configure(struct http_flight *flight)
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	/* A name that is still being resolved when its time is over is left to its thread; without
+	 * this, libcurl waits for that thread, and all other accounts with it. */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_TIMEOUT_MS);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)HTTP_TOTAL_TIMEOUT_MS);
@@ -288,11 +297,12 @@ static void origin_advance(struct origin *origin)
 void http_client_cancel(struct http_client *client, struct http_flight *flight)
 {
 	struct origin *origin = flight->origin;
-	(void)client;
 	if (flight->easy != NULL) {
+		/* Who waits for its place gets it in the next http_client_run(): not now, when the
+		 * caller may be about to cancel that one too. */
 		flight_land(flight);
 		flight_free(flight);
-		origin_advance(origin);
+		client->has_room = true;
 		return;
 	}
 	struct http_flight **link = &origin->first_waiting;
@@ -395,6 +405,24 @@ static enum error_code code_of(CURLcode result)
 	}
 }
 
+/* A file that cannot be opened for want of a descriptor or of memory is as good as ever. */
+static void describe_bad_ca_file(
+	const struct http_flight *flight, const char *reason, struct error *err)
+{
+	const char *path = flight->ca_file == NULL ? "(the system's)" : flight->ca_file;
+	int fd = flight->ca_file == NULL ? -1 : open(flight->ca_file, O_RDONLY | O_CLOEXEC);
+	int errnum = fd < 0 && flight->ca_file != NULL ? errno : 0;
+	if (fd >= 0)
+		close(fd);
+	if (errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM)
+		error_set_errno(err, errnum, "cannot open ca_file %s", path);
+	else
+		error_set(err, ERR_CONFIGURATION,
+			"cannot use the certificates in ca_file %s: %s; expected a readable PEM "
+			"file",
+			path, reason);
+}
+
 static void call_broken(struct http_flight *flight, CURLcode result)
 {
 	struct error err = ERROR_INIT;
@@ -406,10 +434,7 @@ static void call_broken(struct http_flight *flight, CURLcode result)
 			"%s answered with more than the %zu bytes that an answer may have", origin,
 			flight->body_max);
 	else if (result == CURLE_SSL_CACERT_BADFILE)
-		error_set(&err, ERR_CONFIGURATION,
-			"cannot use the certificates in ca_file %s: %s; expected a readable PEM "
-			"file",
-			flight->ca_file == NULL ? "(the system's)" : flight->ca_file, reason);
+		describe_bad_ca_file(flight, reason, &err);
 	else if (result == CURLE_UNSUPPORTED_PROTOCOL && strncmp(flight->url, "https:", 6) == 0)
 		error_set(&err, ERR_UPSTREAM_FORMAT,
 			"%s answered with something that is not HTTP: %s", origin, reason);
@@ -448,6 +473,9 @@ static unsigned land_flights(struct http_client *client)
 void http_client_run(struct http_client *client, int timeout_ms)
 {
 	int running = 0;
+	for (struct origin *o = client->origins; o != NULL && client->has_room; o = o->next)
+		origin_advance(o);
+	client->has_room = false;
 	curl_multi_perform(client->multi, &running);
 	/* What was done by now must not wait for the next event. */
 	if (land_flights(client) > 0)

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A value of no more letters is too short for a key. */
+#define LONGEST_SHOWN_VALUE 24
+
 void builder_problem(struct builder *builder, const char *format, ...)
 {
 	char line[1024];
@@ -130,6 +133,28 @@ bool builder_has_section(
 	return tfind(&key, &builder->tree, compare_sections) != NULL;
 }
 
+/*
+ * Whether a value that could not be read may stand in a message: what someone may have put there by
+ * mistake is the secret itself.
+ */
+static bool is_shown(const struct config_key *key, const char *value)
+{
+	static const char hexadecimal[] = "0123456789abcdefABCDEF-";
+	if (key->is_place)
+		return strpbrk(value, "+=") == NULL;
+	return strlen(value) <= LONGEST_SHOWN_VALUE || value[strspn(value, hexadecimal)] == '\0';
+}
+
+static void hide_value(char *message, size_t size, const char *value)
+{
+	char *found;
+	while ((found = strstr(message, value)) != NULL) {
+		char rest[sizeof(((struct error *)NULL)->message)];
+		snprintf(rest, sizeof(rest), "%s", found + strlen(value));
+		snprintf(found, size - (size_t)(found - message), "(not shown)%s", rest);
+	}
+}
+
 void builder_set(struct builder *builder, struct section *section, const struct config_key *key,
 	const char *value, const char *where)
 {
@@ -141,7 +166,8 @@ void builder_set(struct builder *builder, struct section *section, const struct 
 		builder_problem(builder, "%s: %s: '%s' has no value; write one, or drop the line",
 			where, title, key->name);
 	} else if (key->set(builder_target(builder, section), value, &err) != 0) {
-		/* Someone may have put the secret itself where it does not belong. */
+		if (!is_shown(key, value))
+			hide_value(err.message, sizeof(err.message), value);
 		text_hide_long_words(err.message);
 		if (strcmp(section->where, CONFIG_ENVIRONMENT) == 0)
 			builder_problem(builder, "%s: %s", where, err.message);

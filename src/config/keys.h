@@ -37,6 +37,7 @@ struct config_key {
 	/* Append the value as it would stand in the file; nothing when it is not set. */
 	void (*print)(const void *target, struct text *out);
 	bool is_required;
+	bool is_place; /* a path, host or URL: shown in messages as it was found */
 	const char *preset; /* as it would stand in the file; NULL: none */
 	const char *summary;
 };

@@ -15,7 +15,6 @@ struct account_key {
 	struct secret *bearers[KEY_COUNT_MAX];
 	unsigned count;
 	unsigned current; /* the one that worked last */
-	unsigned refused_now; /* how many were refused since one was accepted */
 };
 
 static void account_key_close(struct credential *credential)
@@ -96,7 +95,7 @@ static void account_key_get_bearer(struct credential *credential, struct http_cl
 }
 
 static bool account_key_refused(
-	struct credential *credential, const struct account_settings *account)
+	struct credential *credential, const struct account_settings *account, unsigned refusals)
 {
 	static const char *const keys[KEY_COUNT_MAX] = {"account_key", "secondary_account_key"};
 	struct account_key *self = (struct account_key *)credential;
@@ -104,19 +103,13 @@ static bool account_key_refused(
 		return false;
 	unsigned refused = self->current;
 	self->current = (self->current + 1) % self->count;
-	self->refused_now++;
-	if (self->refused_now % self->count == 0)
-		return false; /* each was tried in this round */
+	if (refusals >= self->count)
+		return false; /* each was tried in this exchange */
 	const struct log_field fields[] = {{"ACCOUNT", account->name}, {0}};
 	log_event(LOG_LEVEL_WARNING, fields,
 		"account %s: the STS refused the %s, trying the %s; put the refused one right",
 		account->name, keys[refused], keys[self->current]);
 	return true;
-}
-
-static void account_key_accepted(struct credential *credential)
-{
-	((struct account_key *)credential)->refused_now = 0;
 }
 
 const struct credential_kind credential_account_key = {
@@ -125,6 +118,5 @@ const struct credential_kind credential_account_key = {
 	.open = account_key_open,
 	.get_bearer = account_key_get_bearer,
 	.refused = account_key_refused,
-	.accepted = account_key_accepted,
 	.close = account_key_close,
 };

@@ -53,10 +53,11 @@ struct credential_kind {
 		bearer_done_fn done, void *context);
 
 	/*
-	 * The STS said 401 to the bearer of the last get_bearer().
-	 * Returns whether there is another one that is worth an exchange right now. Optional.
+	 * The STS said 401 to the bearer of the last get_bearer(), for the `refusals`th time in one
+	 * exchange. Returns whether there is another one that is worth trying right now. Optional.
 	 */
-	bool (*refused)(struct credential *credential, const struct account_settings *account);
+	bool (*refused)(struct credential *credential, const struct account_settings *account,
+		unsigned refusals);
 
 	/* The STS took the bearer of the last get_bearer(). Optional. */
 	void (*accepted)(struct credential *credential);

@@ -42,10 +42,14 @@ static int check_name(enum secret_source_kind kind, const char *name, struct err
 {
 	switch (kind) {
 	case SECRET_SOURCE_CREDENTIAL:
-		if (name[0] == '\0' || name[0] == '.' || strchr(name, '/') != NULL)
+		/* What systemd takes for a name is wider; this is what is no key by mistake. */
+		if (name[0] == '\0' || name[0] == '.' || strlen(name) > 64 ||
+			name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					  "0123456789._-")] != '\0')
 			return error_set(err, ERR_CONFIGURATION,
-				"credential: wants the name of a systemd credential, without a "
-				"slash");
+				"credential: wants the name of a systemd credential, of up to 64 "
+				"letters, "
+				"digits, '.', '_' and '-'");
 		return 0;
 	case SECRET_SOURCE_FILE:
 		if (name[0] != '/')
@@ -211,6 +215,16 @@ static struct secret *read_environment(const char *name, struct error *err)
 	entry->next = remembered;
 	remembered = entry;
 	return secret;
+}
+
+void secret_source_wipe_environment(const char *name)
+{
+	char *value = getenv(name);
+	struct secret *secret =
+		value == NULL || *value == '\0' ? NULL : read_environment(name, NULL);
+	if (secret == NULL && value != NULL)
+		explicit_bzero(value, strlen(value)); /* no memory to remember it */
+	secret_free(secret);
 }
 
 void secret_source_forget_environment(void)

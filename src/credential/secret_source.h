@@ -49,6 +49,9 @@ void secret_source_clear(struct secret_source *source);
  */
 struct secret *secret_source_read(const struct secret_source *source, struct error *err);
 
+/* Wipe the variable where it stands in the environment, and remember it. Not being set is fine. */
+void secret_source_wipe_environment(const char *name);
+
 /* Wipe the variables that secret_source_read() remembers. At the very end of the process. */
 void secret_source_forget_environment(void);
 

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <microhttpd.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,12 @@
  * is longer gets a 414 or 431 from it.
  */
 #define CONNECTION_MEMORY ((size_t)6 * 1024)
+
+/*
+ * How often a closing door lets in who waits outside: libmicrohttpd takes ten each time, so this is
+ * enough for a full queue.
+ */
+#define CLOSING_ROUNDS 500
 
 /*
  * Not libmicrohttpd's to keep: at its limit it stops listening, and begins again only when
@@ -225,7 +232,11 @@ void door_begin_closing(struct door *door)
 	if (door->is_closing)
 		return;
 	listener_unlink(door->listener);
-	door_run(door);
+	struct pollfd outside = {.fd = door->listener->fd, .events = POLLIN};
+	int rounds = 0;
+	do
+		door_run(door);
+	while (poll(&outside, 1, 0) > 0 && rounds++ < CLOSING_ROUNDS);
 	MHD_quiesce_daemon(door->daemon);
 	door->is_closing = true;
 	connections_shut_down(&door->hall->connections, CONNECTION_KEPT, door);

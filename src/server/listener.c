@@ -9,9 +9,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BACKLOG 4096
+
+/* How long to wait for another start at the same path to finish: two seconds. */
+#define LOCK_PAUSE_MS 20
+#define LOCK_ATTEMPTS 100
 
 static struct listener *listener_new(const char *name, const char *path)
 {
@@ -35,22 +40,38 @@ static struct listener *listener_new(const char *name, const char *path)
  */
 static int lock_path(const char *path, char *lock_file, size_t lock_file_size, struct error *err)
 {
+	static const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
 	snprintf(lock_file, lock_file_size, "%s.lock", path);
-	for (;;) {
+	for (int attempt = 0; attempt < LOCK_ATTEMPTS; attempt++) {
 		struct stat opened;
 		struct stat named;
 		int fd = open(lock_file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-		if (fd < 0)
-			return error_set_errno(err, errno,
-				"cannot listen at %s: cannot make %s beside it", path, lock_file);
-		while (flock(fd, LOCK_EX) != 0 && errno == EINTR)
-			;
+		if (fd < 0 || fstat(fd, &opened) != 0) {
+			error_set_errno(err, errno, "cannot listen at %s: cannot make %s beside it",
+				path, lock_file);
+			if (fd >= 0)
+				close(fd);
+			return -1;
+		}
+		if (opened.st_uid != geteuid()) {
+			close(fd);
+			return error_set(err, ERR_SYSTEM,
+				"cannot listen at %s: %s belongs to another user; remove it", path,
+				lock_file);
+		}
+		bool is_locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
 		/* Whoever held it before may have removed the file since it was opened here. */
-		if (fstat(fd, &opened) == 0 && lstat(lock_file, &named) == 0 &&
-			opened.st_dev == named.st_dev && opened.st_ino == named.st_ino)
+		if (is_locked && lstat(lock_file, &named) == 0 && opened.st_dev == named.st_dev &&
+			opened.st_ino == named.st_ino)
 			return fd;
 		close(fd);
+		if (!is_locked)
+			nanosleep(&pause, NULL);
 	}
+	return error_set(err, ERR_SYSTEM,
+		"cannot listen at %s: %s is locked by another process for longer than any start "
+		"takes",
+		path, lock_file);
 }
 
 /* Make way at the path. Returns 0, or -1 with *err when something stands there that must stay. */
@@ -74,8 +95,10 @@ static int remove_stale(const struct sockaddr_un *address, struct error *err)
 	int failed =
 		connect(probe, (const struct sockaddr *)address, sizeof(*address)) == 0 ? 0 : errno;
 	close(probe);
-	/* Only a refusal says that nobody listens; a full backlog is a daemon that is busy. */
-	if (failed != ECONNREFUSED)
+	/* Only a refusal says that nobody listens; a full backlog is a daemon that is busy. One
+	 * without any mode is of a start that was killed before it gave the socket its own. */
+	bool is_unborn = failed == EACCES && (st.st_mode & 0777) == 0 && st.st_uid == geteuid();
+	if (failed != ECONNREFUSED && !is_unborn)
 		return error_set(err, ERR_SYSTEM,
 			"cannot listen at %s: another process listens there (is a mrtokend running "
 			"already?)",
@@ -169,15 +192,40 @@ struct listener *listener_take(const char *name, const char *path, int fd, struc
 	return listener;
 }
 
+/* Open the socket's file if it is still ours, following no link. Returns a path to it that stays.
+ */
+static int open_file(const struct listener *listener, char *path, size_t path_size)
+{
+	struct stat st;
+	int fd = open(listener->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) != 0 || st.st_dev != listener->device || st.st_ino != listener->inode) {
+		close(fd);
+		errno = ESTALE;
+		return -1;
+	}
+	snprintf(path, path_size, "/proc/self/fd/%d", fd);
+	return fd;
+}
+
 int listener_change(struct listener *listener, mode_t mode, gid_t gid, struct error *err)
 {
-	if (gid != (gid_t)-1 && chown(listener->path, (uid_t)-1, gid) != 0)
-		return error_set_errno(err, errno,
+	char path[32];
+	int fd = open_file(listener, path, sizeof(path));
+	if (fd < 0)
+		return error_set_errno(err, errno, "cannot change %s", listener->path);
+	int result = 0;
+	if (gid != (gid_t)-1 && fchownat(fd, "", (uid_t)-1, gid, AT_EMPTY_PATH) != 0)
+		result = error_set_errno(err, errno,
 			"cannot give %s its group; the daemon's user must be a member of it, or "
 			"root",
 			listener->path);
-	if (chmod(listener->path, mode) != 0)
-		return error_set_errno(err, errno, "cannot give %s its mode", listener->path);
+	else if (chmod(path, mode) != 0)
+		result = error_set_errno(err, errno, "cannot give %s its mode", listener->path);
+	close(fd);
+	if (result != 0)
+		return -1;
 	listener->mode = mode;
 	listener->gid = gid;
 	return 0;

@@ -37,7 +37,10 @@ struct listener *listener_open(
  */
 struct listener *listener_take(const char *name, const char *path, int fd, struct error *err);
 
-/* Give the socket's file a new mode and group. Returns 0, or -1 with *err. */
+/*
+ * Give the socket's file a new mode and group. What stands at the path and is not the socket that
+ * was made there is not touched. Needs /proc. Returns 0, or -1 with *err.
+ */
 int listener_change(struct listener *listener, mode_t mode, gid_t gid, struct error *err);
 
 /* Remove the socket's file if it is still ours, so that nobody new arrives. */

@@ -29,6 +29,7 @@ struct upstream_exchange {
 	struct http_flight *flight;
 	struct secret *authorization; /* the whole header line */
 	size_t secret_offset; /* in it: where the part begins that nobody may see */
+	unsigned refusals; /* answers of 401 so far */
 	bool is_starting;
 	bool is_over;
 	upstream_done_fn done;
@@ -280,7 +281,8 @@ static void on_answer(void *context, struct http_response *response, const struc
 	else if (response->status == 200)
 		end_with_token(exchange, response);
 	else if (response->status == 401 && exchange->credential->kind->refused != NULL &&
-		 exchange->credential->kind->refused(exchange->credential, exchange->account))
+		 exchange->credential->kind->refused(
+			 exchange->credential, exchange->account, ++exchange->refusals))
 		exchange_begin(exchange);
 	else
 		end_with_status(exchange, response);

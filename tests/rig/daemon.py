@@ -11,6 +11,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -19,6 +20,32 @@ SECONDS = 60  # bounds what hangs; nothing that works takes a fraction of it
 
 def binary(name):
     return os.path.join(os.environ["MRT_BUILD_DIR"], name)
+
+
+# Runs a command with the given descriptors as those of a socket unit; sd_listen_fds(3).
+PASS_SOCKETS = """
+import fcntl, os, sys
+names, numbers, command = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
+high = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 100) for number in numbers]
+for number in numbers:
+    os.close(int(number))
+for index, number in enumerate(high):
+    os.dup2(number, 3 + index)
+    os.close(number)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(high)), LISTEN_FDNAMES=names)
+os.execvp(command[0], command)
+"""
+
+
+def pass_sockets(named):
+    """Options of a Daemon that gets these sockets: [(name, socket), ...]; the caller keeps them."""
+    numbers = [passed.fileno() for _, passed in named]
+    names = ":".join(name for name, _ in named)
+    listed = ",".join(map(str, numbers))
+    return {
+        "wrap": [sys.executable, "-c", PASS_SOCKETS, names, listed],
+        "pass_fds": numbers,
+    }
 
 
 def is_sanitized():

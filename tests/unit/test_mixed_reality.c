@@ -215,11 +215,13 @@ static void scripted_get_bearer(struct credential *credential, struct http_clien
 		answer_bearer(self);
 }
 
-static bool scripted_refused(struct credential *credential, const struct account_settings *account)
+static bool scripted_refused(
+	struct credential *credential, const struct account_settings *account, unsigned refusals)
 {
 	struct scripted *self = (struct scripted *)credential;
 	ck_assert_str_eq(account->name, "anchors");
 	self->refused++;
+	ck_assert_uint_eq(refusals, self->refused);
 	if (self->refused > self->others)
 		return false;
 	self->current = 1 - self->current;

@@ -1,5 +1,6 @@
 """Starting and stopping: readiness, the socket's file, the service manager, a crash."""
 
+import contextlib
 import grp
 import os
 import pathlib
@@ -8,44 +9,25 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 
 import pytest
 
 from conftest import ACCOUNT_ID, KEY
-from rig.daemon import Daemon, account_keys, account_section, binary, configuration, section
+from rig.daemon import (
+    Daemon,
+    account_keys,
+    account_section,
+    binary,
+    configuration,
+    pass_sockets,
+    section,
+)
 
 NOBODY = 65534
 GRACE_SECONDS = 5  # how long open answers have at the end
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="changes users or groups: needs root")
-
-# Runs a command with the given descriptors as those of a socket unit; sd_listen_fds(3).
-PASS_SOCKETS = """
-import fcntl, os, sys
-names, numbers, command = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
-high = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 100) for number in numbers]
-for number in numbers:
-    os.close(int(number))
-for index, number in enumerate(high):
-    os.dup2(number, 3 + index)
-    os.close(number)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(high)), LISTEN_FDNAMES=names)
-os.execvp(command[0], command)
-"""
-
-
-def pass_sockets(named):
-    """Options of a Daemon that gets these sockets: [(name, socket), ...]; the caller keeps them."""
-    numbers = [passed.fileno() for _, passed in named]
-    names = ":".join(name for name, _ in named)
-    listed = ",".join(map(str, numbers))
-    return {
-        "wrap": [sys.executable, "-c", PASS_SOCKETS, names, listed],
-        "pass_fds": numbers,
-    }
-
 
 def listening(path, kind=socket.SOCK_STREAM):
     made = socket.socket(socket.AF_UNIX, kind)
@@ -166,6 +148,17 @@ def test_ends_at_once_with_idle_connections(daemon):
     assert all(connection.sock.recv(1) == b"" for connection in kept + fresh)
 
 
+def test_who_connected_before_the_stop_gets_an_answer(daemon):
+    daemon.send_signal(signal.SIGSTOP)  # so that all of them wait outside
+    waiting = [daemon.connect() for _ in range(200)]
+    for connection in waiting:
+        connection.request("GET", "/v1/token")
+    daemon.send_signal(signal.SIGTERM)
+    daemon.send_signal(signal.SIGCONT)
+    assert [connection.getresponse().status for connection in waiting] == [200] * 200
+    assert daemon.wait() == 0
+
+
 @pytest.mark.parametrize("value", ["/nowhere/notify.sock", "not-a-path"])
 def test_a_notify_socket_that_fails_is_only_a_warning(make_daemon, config, value):
     running = make_daemon(config, environment={"NOTIFY_SOCKET": value}).start(wait=False)
@@ -245,10 +238,11 @@ def test_replaces_the_socket_of_a_crash(daemon):
 def test_leaves_a_live_socket_to_its_owner(daemon, config, tmp_path):
     second = tmp_path / "second"
     second.mkdir()
-    late = Daemon(second, config + section("listener main", {"path": daemon.socket}))
-    late.start(wait=False)
-    line = late.wait_for_log("error:")
-    assert late.wait() == 1
+    text = config + section("listener main", {"path": daemon.socket})
+    with contextlib.closing(Daemon(second, text)) as late:
+        late.start(wait=False)
+        line = late.wait_for_log("error:")
+        assert late.wait() == 1
     assert line == (
         f"mrtokend: error: [listener main]: cannot listen at {daemon.socket}: another process "
         "listens there (is a mrtokend running already?)"

@@ -1,0 +1,317 @@
+#include "service/systemd.h"
+
+#include "unit.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+
+static char directory[64];
+static char notify_path[80];
+
+static int open_notify_socket(void)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	strcpy(directory, "/tmp/test_systemd.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	snprintf(notify_path, sizeof(notify_path), "%s/notify", directory);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", notify_path);
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(setenv("NOTIFY_SOCKET", notify_path, 1), 0);
+	return fd;
+}
+
+static void close_notify_socket(int fd)
+{
+	close(fd);
+	unlink(notify_path);
+	rmdir(directory);
+}
+
+/* The one message that was sent since the last time; "" when there was none. */
+static const char *receive(int fd)
+{
+	static char message[4096];
+	ssize_t len = recv(fd, message, sizeof(message) - 1, 0);
+	message[len < 0 ? 0 : len] = '\0';
+	return message;
+}
+
+/* What is logged from here on goes to a file, which end_log() reads back. */
+static FILE *log_file;
+static int saved_stderr;
+
+static void begin_log(void)
+{
+	log_file = tmpfile();
+	ck_assert_ptr_nonnull(log_file);
+	saved_stderr = dup(STDERR_FILENO);
+	ck_assert_int_ge(dup2(fileno(log_file), STDERR_FILENO), 0);
+}
+
+static const char *end_log(void)
+{
+	static char text[4096];
+	fflush(stderr);
+	ck_assert_int_ge(dup2(saved_stderr, STDERR_FILENO), 0);
+	close(saved_stderr);
+	rewind(log_file);
+	text[fread(text, 1, sizeof(text) - 1, log_file)] = '\0';
+	fclose(log_file);
+	return text;
+}
+
+/* ---- what is told ------------------------------------------------------------------------------
+ */
+
+START_TEST(tells_that_it_is_ready)
+{
+	int fd = open_notify_socket();
+	service_ready("serving 2 accounts");
+	ck_assert_str_eq(receive(fd), "READY=1\nSTATUS=serving 2 accounts");
+	ck_assert_str_eq(receive(fd), "");
+	close_notify_socket(fd);
+}
+END_TEST
+
+START_TEST(tells_its_status)
+{
+	int fd = open_notify_socket();
+	service_status("1 of 2 accounts has a valid token");
+	ck_assert_str_eq(receive(fd), "STATUS=1 of 2 accounts has a valid token");
+	service_status("100% sure: %s %n");
+	ck_assert_str_eq(receive(fd), "STATUS=100% sure: %s %n");
+	service_status("");
+	ck_assert_str_eq(receive(fd), "STATUS=");
+	/* And again, to the same socket: the variable stays. */
+	service_status("more");
+	ck_assert_str_eq(receive(fd), "STATUS=more");
+	close_notify_socket(fd);
+}
+END_TEST
+
+START_TEST(cuts_a_status_that_is_too_long)
+{
+	char status[3000];
+	int fd = open_notify_socket();
+	memset(status, 'x', sizeof(status) - 1);
+	status[sizeof(status) - 1] = '\0';
+	service_status(status);
+	const char *message = receive(fd);
+	ck_assert_int_eq(strncmp(message, "STATUS=xxx", 10), 0);
+	ck_assert_uint_gt(strlen(message), 500);
+	ck_assert_uint_lt(strlen(message), sizeof(status));
+	close_notify_socket(fd);
+}
+END_TEST
+
+static int64_t monotonic_us(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+START_TEST(tells_that_it_reloads_and_when)
+{
+	int fd = open_notify_socket();
+	int64_t before = monotonic_us();
+	service_reloading();
+	int64_t after = monotonic_us();
+	const char *message = receive(fd);
+	int64_t when = 0;
+	ck_assert_ptr_nonnull(strstr(message, "RELOADING=1\n"));
+	ck_assert_ptr_nonnull(strstr(message, "\nSTATUS="));
+	const char *time = strstr(message, "\nMONOTONIC_USEC=");
+	ck_assert_msg(time != NULL, "%s", message);
+	ck_assert_int_eq(sscanf(time, "\nMONOTONIC_USEC=%" SCNd64, &when), 1);
+	ck_assert_int_ge(when, before);
+	ck_assert_int_le(when, after);
+	ck_assert_str_eq(receive(fd), "");
+	close_notify_socket(fd);
+}
+END_TEST
+
+START_TEST(tells_that_it_stops)
+{
+	int fd = open_notify_socket();
+	service_stopping();
+	const char *message = receive(fd);
+	ck_assert_int_eq(strncmp(message, "STOPPING=1\nSTATUS=", 18), 0);
+	ck_assert_str_eq(receive(fd), "");
+	close_notify_socket(fd);
+}
+END_TEST
+
+static void tell_all(void)
+{
+	service_ready("x");
+	service_status("x");
+	service_reloading();
+	service_stopping();
+}
+
+START_TEST(tells_nobody_where_nobody_is)
+{
+	unsetenv("NOTIFY_SOCKET");
+	begin_log();
+	tell_all();
+	ck_assert_str_eq(end_log(), "");
+}
+END_TEST
+
+START_TEST(warns_when_it_cannot_tell_and_goes_on)
+{
+	static const char *const sockets[] = {"/nonexistent/notify", "relative", "/dev/null", ""};
+	for (size_t i = 0; i < UNIT_COUNT(sockets); i++) {
+		setenv("NOTIFY_SOCKET", sockets[i], 1);
+		begin_log();
+		tell_all();
+		const char *text = end_log();
+		unsigned warnings = 0;
+		for (const char *at = text; (at = strstr(at, "cannot notify")) != NULL; at++)
+			warnings++;
+		ck_assert_msg(
+			warnings == 4, "%u warnings for '%s': %s", warnings, sockets[i], text);
+	}
+}
+END_TEST
+
+/* ---- what is passed ----------------------------------------------------------------------------
+ */
+
+/* In a child, which is as the service manager would have started it. */
+static void pass(int count, const char *names)
+{
+	char number[16];
+	for (int i = 0; i < count; i++) {
+		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+		if (fd < 0 || dup2(fd, 3 + i) < 0)
+			_exit(90);
+		if (fd >= 3 + count)
+			close(fd);
+	}
+	snprintf(number, sizeof(number), "%d", (int)getpid());
+	setenv("LISTEN_PID", number, 1);
+	snprintf(number, sizeof(number), "%d", count);
+	setenv("LISTEN_FDS", number, 1);
+	if (names != NULL)
+		setenv("LISTEN_FDNAMES", names, 1);
+	else
+		unsetenv("LISTEN_FDNAMES");
+}
+
+static void expect(bool condition, int code)
+{
+	if (!condition)
+		_exit(code);
+}
+
+static void take_two(void *argument)
+{
+	struct passed_socket *sockets = NULL;
+	size_t count = 0;
+	struct error err = ERROR_INIT;
+	(void)argument;
+	pass(2, "main:admin");
+	expect(service_take_sockets(&sockets, &count, &err) == 0, 1);
+	expect(count == 2, 2);
+	expect(strcmp(sockets[0].name, "main") == 0 && sockets[0].fd == 3, 3);
+	expect(strcmp(sockets[1].name, "admin") == 0 && sockets[1].fd == 4, 4);
+	/* Whoever is started from here sees none of it. */
+	expect(getenv("LISTEN_FDS") == NULL && getenv("LISTEN_PID") == NULL, 5);
+	expect(getenv("LISTEN_FDNAMES") == NULL, 6);
+	expect((fcntl(3, F_GETFD) & FD_CLOEXEC) && (fcntl(4, F_GETFD) & FD_CLOEXEC), 7);
+	/* One is taken, the other is closed, and it is said so. */
+	sockets[0].fd = -1;
+	begin_log();
+	service_sockets_free(sockets, count);
+	const char *text = end_log();
+	expect(strstr(text, "'admin'") != NULL && strstr(text, "'main'") == NULL, 8);
+	expect(strstr(text, "FileDescriptorName=") != NULL, 9);
+	expect(fcntl(3, F_GETFD) >= 0 && fcntl(4, F_GETFD) < 0, 10);
+}
+
+static void take_nameless(void *argument)
+{
+	struct passed_socket *sockets = NULL;
+	size_t count = 0;
+	struct error err = ERROR_INIT;
+	(void)argument;
+	pass(1, NULL);
+	expect(service_take_sockets(&sockets, &count, &err) == 0, 1);
+	expect(count == 1 && sockets[0].fd == 3 && sockets[0].name != NULL, 2);
+	service_sockets_free(sockets, count);
+}
+
+static void take_none(void *argument)
+{
+	struct passed_socket *sockets = NULL;
+	size_t count = 7;
+	struct error err = ERROR_INIT;
+	if (argument != NULL) {
+		pass(1, "main");
+		setenv("LISTEN_PID", "1", 1); /* they are for another process */
+	} else {
+		unsetenv("LISTEN_PID");
+		unsetenv("LISTEN_FDS");
+	}
+	expect(service_take_sockets(&sockets, &count, &err) == 0, 1);
+	expect(count == 0, 2);
+	begin_log();
+	service_sockets_free(sockets, count);
+	expect(end_log()[0] == '\0', 3);
+}
+
+static void take_broken(void *argument)
+{
+	struct passed_socket *sockets = (void *)-1;
+	size_t count = 7;
+	struct error err = ERROR_INIT;
+	pass(1, "main");
+	setenv("LISTEN_FDS", argument, 1);
+	expect(service_take_sockets(&sockets, &count, &err) == -1, 1);
+	expect(sockets == (void *)-1 && count == 7, 2);
+	expect(err.code == ERR_SYSTEM && strstr(err.message, "sockets that were passed") != NULL,
+		3);
+}
+
+START_TEST(takes_the_sockets_with_their_names)
+{
+	unit_assert_exited(unit_in_child(take_two, NULL), 0);
+}
+END_TEST
+
+START_TEST(takes_a_socket_without_a_name)
+{
+	unit_assert_exited(unit_in_child(take_nameless, NULL), 0);
+}
+END_TEST
+
+START_TEST(takes_nothing_where_nothing_is_passed)
+{
+	int others = 1;
+	unit_assert_exited(unit_in_child(take_none, NULL), 0);
+	unit_assert_exited(unit_in_child(take_none, &others), 0);
+}
+END_TEST
+
+START_TEST(tells_that_what_is_passed_is_broken)
+{
+	char words[][8] = {"many", "-1", "1x"};
+	for (size_t i = 0; i < UNIT_COUNT(words); i++)
+		unit_assert_exited(unit_in_child(take_broken, words[i]), 0);
+	/* More than there are. */
+	char more[] = "3";
+	unit_assert_exited(unit_in_child(take_broken, more), 0);
+}
+END_TEST
+
+UNIT_MAIN("systemd", tells_that_it_is_ready, tells_its_status, cuts_a_status_that_is_too_long,
+	tells_that_it_reloads_and_when, tells_that_it_stops, tells_nobody_where_nobody_is,
+	warns_when_it_cannot_tell_and_goes_on, takes_the_sockets_with_their_names,
+	takes_a_socket_without_a_name, takes_nothing_where_nothing_is_passed,
+	tells_that_what_is_passed_is_broken)
