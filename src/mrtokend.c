@@ -261,7 +261,7 @@ static void handle_reload(struct daemon *self)
 	self->reload_error[0] = '\0';
 	if (config != NULL && reload(self, config, &err) == 0) {
 		log_set_level(config->log_level);
-		log_notice("reloaded the configuration: %zu accounts", config->account_count);
+		log_notice("reloaded the configuration: accounts: %zu", config->account_count);
 	} else {
 		if (config != NULL)
 			log_error("%s", err.message);
@@ -352,8 +352,8 @@ static int serve(const char *config_path)
 	if (result == 0) {
 		check_memory_lock(&self);
 		describe_state(&self, self.status, sizeof(self.status));
-		log_notice(PACKAGE_NAME " " PACKAGE_VERSION " is ready with %zu accounts",
-			account_count);
+		log_notice(
+			PACKAGE_NAME " " PACKAGE_VERSION " is ready, accounts: %zu", account_count);
 		service_ready(self.status);
 		int signal_number = run(&self);
 		service_stopping();

@@ -65,6 +65,8 @@ void *aligned_alloc(size_t alignment, size_t size)
 
 int posix_memalign(void **out, size_t alignment, size_t size)
 {
+	if (alignment == 0 || alignment % sizeof(void *) != 0 || (alignment & (alignment - 1)) != 0)
+		return 22; /* EINVAL */
 	void *place = __libc_memalign(alignment, size);
 	if (place == NULL)
 		return 12; /* ENOMEM; errno is not this function's to set */

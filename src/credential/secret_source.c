@@ -111,8 +111,9 @@ static struct secret *read_descriptor(int fd, const char *path, struct error *er
 		error_set(err, ERR_SECRET_SOURCE, "%s is not a regular file", path);
 		return NULL;
 	}
-	if (st.st_mode & S_IROTH)
-		log_warning("%s holds a secret and can be read by every user: chmod o-r it", path);
+	if (st.st_mode & (S_IROTH | S_IWOTH))
+		log_warning("%s holds a secret and can be %s by every user: chmod o-rw it", path,
+			st.st_mode & S_IROTH ? "read" : "changed");
 	struct secret *secret = secret_new(4096);
 	size_t len = 0;
 	while (secret != NULL && len <= SECRET_SOURCE_MAX) {

@@ -4,6 +4,7 @@
 #include "server/answer.h"
 
 #include <string.h>
+#include <strings.h>
 
 const struct route routes[] = {
 	{"/v1/token", route_default_token},
@@ -47,8 +48,26 @@ static enum MHD_Result refuse(struct request *request, unsigned status, const ch
 	return answer_send_error(request, &error);
 }
 
-enum MHD_Result routes_answer(struct request *request, const char *method, const char *path)
+/* Of a target in its absolute form, which any server has to take (RFC 9112, 3.2.2), the path. */
+static const char *path_of_target(const char *target)
 {
+	static const char scheme[] = "http://";
+	if (strncasecmp(target, scheme, sizeof(scheme) - 1) != 0)
+		return target;
+	const char *path = strchr(target + sizeof(scheme) - 1, '/');
+	return path == NULL ? "/" : path;
+}
+
+static bool is_printable(const char *word)
+{
+	while (*word >= 0x20 && *word < 0x7f)
+		word++;
+	return *word == '\0';
+}
+
+enum MHD_Result routes_answer(struct request *request, const char *method, const char *target)
+{
+	const char *path = path_of_target(target);
 	const char *argument = "";
 	size_t argument_len = 0;
 	const struct route *route = routes;
@@ -64,10 +83,14 @@ enum MHD_Result routes_answer(struct request *request, const char *method, const
 	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
 		return refuse(request, MHD_HTTP_METHOD_NOT_ALLOWED, "method_not_allowed",
 			"this path answers GET and HEAD only", "GET, HEAD");
+	/* No account has such a name, and what is not ASCII is not always UTF-8: it is not
+	 * repeated. */
 	if (percent_decode(argument, argument_len, request->argument, sizeof(request->argument)) <
-		0)
+			0 ||
+		!is_printable(request->argument))
 		return refuse(request, MHD_HTTP_BAD_REQUEST, "bad_request",
-			"the name in the path is too long, or its percent-encoding is broken",
+			"the name in the path is too long, has a letter that no name has, or its "
+			"percent-encoding is broken",
 			NULL);
 	return route->handle(request);
 }

@@ -35,9 +35,9 @@ extern const struct route routes[];
 
 /*
  * Answer a request: find its route and call the handler, or say why there is none.
- * path  as it was sent, not yet decoded
+ * target  as it was sent, not yet decoded, without its query
  */
-enum MHD_Result routes_answer(struct request *request, const char *method, const char *path);
+enum MHD_Result routes_answer(struct request *request, const char *method, const char *target);
 
 /* Refuse a request that has a body. */
 enum MHD_Result routes_refuse_body(struct request *request);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -104,7 +105,8 @@ int listen(int fd, int backlog)
 int chmod(const char *where, mode_t mode)
 {
 	struct stat st;
-	if (lstat(where, &st) == 0 && S_ISSOCK(st.st_mode)) {
+	/* It may come by a link of /proc. */
+	if (stat(where, &st) == 0 && S_ISSOCK(st.st_mode)) {
 		mode_changes++;
 		gid_at_mode_change = st.st_gid;
 	}
@@ -471,6 +473,63 @@ START_TEST(follows_no_symlink_to_its_lock_file)
 }
 END_TEST
 
+START_TEST(gives_up_on_a_lock_that_is_held)
+{
+	setup_directory();
+	int fd = open(lock_file, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	ck_assert_int_eq(flock(fd, LOCK_EX), 0);
+	struct error err = ERROR_INIT;
+	ck_assert_ptr_null(listener_open("main", path, 0660, (gid_t)-1, &err));
+	ck_assert_int_eq(err.code, ERR_SYSTEM);
+	ck_assert_ptr_nonnull(strstr(err.message, "locked by another process"));
+	ck_assert_int_ne(access(path, F_OK), 0);
+	ck_assert_int_eq(access(lock_file, F_OK), 0); /* it is the other's */
+	close(fd);
+	unlink(lock_file);
+	remove_directory();
+}
+END_TEST
+
+START_TEST(refuses_a_lock_file_of_another_user)
+{
+	if (getuid() != 0)
+		return; /* only root can make one */
+	setup_directory();
+	close(open(lock_file, O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+	ck_assert_int_eq(chown(lock_file, OTHER_ID, OTHER_ID), 0);
+	struct error err = ERROR_INIT;
+	ck_assert_ptr_null(listener_open("main", path, 0660, (gid_t)-1, &err));
+	ck_assert_ptr_nonnull(strstr(err.message, "belongs to another user"));
+	ck_assert_int_eq(access(lock_file, F_OK), 0);
+	unlink(lock_file);
+	remove_directory();
+}
+END_TEST
+
+static void replace_an_unborn_socket(void *argument)
+{
+	struct error err = ERROR_INIT;
+	(void)argument;
+	become_somebody(); /* root could connect to it, and would be refused like anybody else */
+	int fd = bind_at(path, SOCK_STREAM);
+	if (chmod(path, 0) != 0)
+		_exit(1);
+	close(fd);
+	struct listener *listener = listener_open("main", path, 0660, (gid_t)-1, &err);
+	if (listener == NULL)
+		_exit(2);
+	listener_close(listener);
+}
+
+START_TEST(replaces_what_a_killed_start_left)
+{
+	setup_directory();
+	chmod(directory, 0777);
+	unit_assert_exited(unit_in_child(replace_an_unborn_socket, NULL), 0);
+	remove_directory();
+}
+END_TEST
+
 #define RACERS 12
 
 /* The winner stays until the others have tried. Exits with 1 for a loss, 2 for anything else. */
@@ -627,22 +686,62 @@ START_TEST(changes_mode_and_group)
 }
 END_TEST
 
-START_TEST(tells_that_it_cannot_change)
+START_TEST(changes_nothing_that_is_not_its_own)
+{
+	char other[96];
+	setup_directory();
+	snprintf(other, sizeof(other), "%s/other", directory);
+	for (int kind = 0; kind < 4; kind++) {
+		struct error err = ERROR_INIT;
+		struct listener *listener = open_at(path, 0660, (gid_t)-1);
+		ck_assert_int_eq(rename(path, other), 0); /* so that the inode stays taken */
+		if (kind == 1)
+			close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0640));
+		else if (kind == 2)
+			ck_assert_int_eq(symlink(other, path), 0);
+		else if (kind == 3)
+			close(bind_at(path, SOCK_STREAM));
+		mode_t other_mode = stat_of(other).st_mode;
+		mode_t mode = kind == 0 ? 0 : stat_of(path).st_mode;
+		ck_assert_int_eq(listener_change(listener, 0606, getgid(), &err), -1);
+		ck_assert_int_eq(err.code, ERR_SYSTEM);
+		ck_assert_msg(strstr(err.message, path) != NULL, "%s", err.message);
+		ck_assert_uint_eq(listener->mode, 0660);
+		ck_assert_uint_eq(listener->gid, (gid_t)-1);
+		ck_assert_uint_eq(stat_of(other).st_mode, other_mode);
+		if (kind > 0)
+			ck_assert_uint_eq(stat_of(path).st_mode, mode);
+		listener_close(listener);
+		unlink(path);
+		unlink(other);
+	}
+	remove_directory();
+}
+END_TEST
+
+static void change_to_a_foreign_group(void *argument)
 {
 	struct error err = ERROR_INIT;
-	setup_directory();
-	struct listener *listener = open_at(path, 0660, (gid_t)-1);
-	unlink(path);
-	ck_assert_int_eq(listener_change(listener, 0606, (gid_t)-1, &err), -1);
-	ck_assert_int_eq(err.code, ERR_SYSTEM);
-	ck_assert_ptr_nonnull(strstr(err.message, "mode"));
-	ck_assert_ptr_nonnull(strstr(err.message, path));
-	err = ERROR_INIT;
-	ck_assert_int_eq(listener_change(listener, 0606, getgid(), &err), -1);
-	ck_assert_ptr_nonnull(strstr(err.message, "group"));
-	ck_assert_uint_eq(listener->mode, 0660);
-	ck_assert_uint_eq(listener->gid, (gid_t)-1);
+	(void)argument;
+	become_somebody();
+	struct listener *listener = listener_open("main", path, 0660, (gid_t)-1, &err);
+	if (listener == NULL)
+		_exit(1);
+	if (listener_change(listener, 0666, 1, &err) != -1)
+		_exit(2);
+	if (strstr(err.message, "group") == NULL || strstr(err.message, path) == NULL)
+		_exit(3);
+	/* Not the mode without the group either. */
+	if ((stat_of(path).st_mode & 07777) != 0660 || listener->mode != 0660)
+		_exit(4);
 	listener_close(listener);
+}
+
+START_TEST(changes_no_mode_without_the_group)
+{
+	setup_directory();
+	chmod(directory, 0777);
+	unit_assert_exited(unit_in_child(change_to_a_foreign_group, NULL), 0);
 	remove_directory();
 }
 END_TEST
@@ -655,5 +754,8 @@ UNIT_MAIN("listener", lets_nobody_in_before_group_and_mode_are_there,
 	refuses_a_live_socket_that_is_busy, refuses_a_live_datagram_socket,
 	refuses_and_leaves_what_is_no_socket, refuses_a_directory_that_is_not_there,
 	refuses_a_directory_that_it_may_not_write_to, takes_no_notice_of_an_old_lock_file,
-	follows_no_symlink_to_its_lock_file, lets_one_of_many_win, takes_a_listening_socket,
-	refuses_any_other_descriptor, changes_mode_and_group, tells_that_it_cannot_change)
+	follows_no_symlink_to_its_lock_file, gives_up_on_a_lock_that_is_held,
+	refuses_a_lock_file_of_another_user, replaces_what_a_killed_start_left,
+	lets_one_of_many_win, takes_a_listening_socket, refuses_any_other_descriptor,
+	changes_mode_and_group, changes_nothing_that_is_not_its_own,
+	changes_no_mode_without_the_group)

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from rig.daemon import Poller, is_sanitized
+from conftest import ACCOUNT_ID, KEY, SECOND_KEY
+from rig.daemon import Poller, account_section, is_sanitized
 
 GOOD = b"GET /v1/token HTTP/1.1\r\nHost: localhost\r\n\r\n"
 REQUEST_SECONDS = 10  # from connecting to a complete request
@@ -334,3 +335,59 @@ def test_a_refused_request_does_not_spoil_the_connection(daemon):
     connection.request("GET", "/v1/token")
     assert isinstance(connection.getresponse(), http.client.HTTPResponse)
     assert connection.sock is local
+
+
+@pytest.fixture
+def crowded(make_daemon, emulator, key_file):
+    """A daemon with few descriptors, and as many idle connections as it has room for."""
+    daemon = make_daemon(
+        account_section("anchors", emulator, key_file), wrap=["prlimit", "--nofile=128:128"]
+    ).start()
+    daemon.wait_for_token("anchors")
+    made = []
+    for _ in range(64):  # every second descriptor is for a client
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(60)
+        connection.connect(str(daemon.socket))
+        connection.sendall(GOOD)
+        assert connection.recv(MIB).startswith(b"HTTP/1.1 200 ")
+        made.append(connection)
+    yield daemon, made
+    for connection in made:
+        connection.close()
+
+
+@pytest.mark.plain_build  # sanitizers need descriptors of their own
+def test_a_new_client_gets_the_place_of_the_one_that_was_idle_for_longest(crowded):
+    daemon, idle = crowded
+    assert daemon.token()["token"]
+    assert idle[0].recv(MIB) == b""
+    idle[-1].sendall(GOOD)
+    assert idle[-1].recv(MIB).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.plain_build  # sanitizers need descriptors of their own
+def test_idle_connections_lock_nobody_out(crowded):
+    daemon, _ = crowded
+    for _ in range(500):
+        assert daemon.token()["token"]
+
+
+@pytest.mark.plain_build  # sanitizers need descriptors of their own
+def test_clients_take_no_descriptor_from_a_reload_and_a_refresh(crowded, emulator):
+    daemon, _ = crowded
+    emulator.clear_requests()
+    emulator.put_account(ACCOUNT_ID, KEY, SECOND_KEY)
+    daemon.config_file.write_text(
+        daemon.config_file.read_text().replace("eastus2", "westeurope")
+    )
+    assert "failed" not in daemon.reload()
+    emulator.wait_for_requests(1)
+    assert daemon.token()["account_domain"] == "westeurope.mixedreality.azure.com"
+
+
+def test_an_absolute_target_is_taken(connect):
+    received = send_and_read(
+        connect(), b"GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    )
+    assert statuses(received) == [200]
