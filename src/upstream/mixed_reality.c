@@ -16,6 +16,7 @@
 #include "config.h"
 
 #define API_VERSION "2019-02-28-preview"
+#define USER_AGENT "User-Agent: " PACKAGE_NAME "/" PACKAGE_VERSION
 #define ANSWER_MAX ((size_t)256 * 1024)
 #define CORRELATION_VECTOR_LEN 22
 #define REQUEST_ID_LEN 36
@@ -340,7 +341,7 @@ static void on_bearer(void *context, const struct secret *bearer, const struct e
 	}
 	const char *const headers[] = {
 		"Accept: application/json",
-		"User-Agent: " PACKAGE_NAME "/" PACKAGE_VERSION,
+		USER_AGENT,
 		text_string(&vector_line),
 		text_string(&request_id_line),
 		NULL,

@@ -265,9 +265,8 @@ START_TEST(makes_room_by_the_one_that_was_idle_for_longest)
 	struct peer kept[2];
 	for (int i = 0; i < 2; i++) {
 		kept[i] = peer_new(&door_a, NOW_MS);
-		connection_enter(&all, kept[i].connection, CONNECTION_KEPT, NOW_MS + 1 - i);
+		connection_enter(&all, kept[i].connection, CONNECTION_KEPT, NOW_MS + i);
 	}
-	/* The list's order is that of arrival in the phase. */
 	struct peer newcomer = peer_new(&door_b, NOW_MS + 5);
 	connections_make_room(&all, newcomer.connection);
 	ck_assert(is_shut_down(&kept[0]) && !is_shut_down(&kept[1]));

@@ -4,7 +4,6 @@
 #include "unit.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
