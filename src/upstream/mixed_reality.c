@@ -4,6 +4,7 @@
  */
 #include "base/text.h"
 #include "token/jwt.h"
+#include "upstream/detail.h"
 #include "upstream/upstream.h"
 
 #include <json-c/json.h>
@@ -20,8 +21,6 @@
 #define ANSWER_MAX ((size_t)256 * 1024)
 #define CORRELATION_VECTOR_LEN 22
 #define REQUEST_ID_LEN 36
-#define DETAIL_MAX 160
-#define LONGEST_SHOWN_WORD 40
 
 struct upstream_exchange {
 	const struct account_settings *account;
@@ -83,87 +82,6 @@ static int make_request_id(char out[REQUEST_ID_LEN + 1])
 	return 0;
 }
 
-static bool is_token_letter(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       (c != '\0' && strchr("+/-_=.\\%", c) != NULL); /* escaped letters too */
-}
-
-/* Whether the upstream's words repeat the beginning of the credential. */
-static bool repeats_credential(
-	const struct upstream_exchange *exchange, const char *words, size_t len)
-{
-	const char *line = secret_bytes(exchange->authorization);
-	size_t needle = secret_len(exchange->authorization) - exchange->secret_offset;
-	if (needle > 8)
-		needle = 8;
-	return memmem(words, len, line + exchange->secret_offset, needle) != NULL;
-}
-
-/*
- * Words of the upstream for people, cut to DETAIL_MAX. Whatever repeats the beginning of the
- * credential is withheld as a whole, and any word that is long enough to be a key or a token.
- */
-static void copy_detail(const struct upstream_exchange *exchange, const char *words, size_t len,
-	char out[DETAIL_MAX])
-{
-	if (repeats_credential(exchange, words, len)) {
-		strcpy(out, "(withheld: it repeats the credential)"); // NOLINT
-		return;
-	}
-	size_t written = 0;
-	for (size_t i = 0; i < len && written < DETAIL_MAX - 1;) {
-		size_t run = 0;
-		while (i + run < len && is_token_letter(words[i + run]))
-			run++;
-		if (run > LONGEST_SHOWN_WORD) {
-			out[written++] = '*';
-			i += run;
-		} else {
-			out[written++] = words[i++];
-			for (; run > 1 && written < DETAIL_MAX - 1; run--)
-				out[written++] = words[i++];
-		}
-	}
-	out[written] = '\0';
-	error_make_printable(out);
-}
-
-/* What the body says of the error: the usual JSON members if it has them, else its first words. */
-static void describe_body(const struct upstream_exchange *exchange,
-	const struct http_response *response, char out[DETAIL_MAX])
-{
-	const char *body = secret_bytes(response->body);
-	size_t len = secret_len(response->body);
-	struct json_object *root = json_tokener_parse(body);
-	struct json_object *inner = root;
-	struct json_object *code = NULL;
-	struct json_object *message = NULL;
-	if (json_object_is_type(root, json_type_object)) {
-		json_object_object_get_ex(root, "error", &inner);
-		if (!json_object_is_type(inner, json_type_object))
-			inner = root;
-		json_object_object_get_ex(inner, "code", &code);
-		json_object_object_get_ex(inner, "message", &message);
-	}
-	if (json_object_is_type(code, json_type_string) ||
-		json_object_is_type(message, json_type_string)) {
-		_cleanup_text_ struct text words = {0};
-		if (json_object_is_type(code, json_type_string))
-			text_append(&words, json_object_get_string(code));
-		if (json_object_is_type(message, json_type_string))
-			text_appendf(&words, "%s%s", words.len > 0 ? ": " : "",
-				json_object_get_string(message));
-		if (text_string(&words) != NULL)
-			copy_detail(exchange, text_string(&words), words.len, out);
-	} else if (len == 0) {
-		strcpy(out, "an empty body"); // NOLINT
-	} else {
-		copy_detail(exchange, body, len, out);
-	}
-	json_object_put(root);
-}
-
 static enum error_code code_of_status(int status)
 {
 	if (status == 401 || status == 403)
@@ -177,16 +95,15 @@ static enum error_code code_of_status(int status)
 	return ERR_REFUSED;
 }
 
-static const char *advice_of(enum error_code code)
+static const char *advice_of(int status, enum error_code code)
 {
-	switch (code) {
-	case ERR_DENIED:
+	if (status == 407)
+		return "; check the proxy, and what https_proxy says of it";
+	if (code == ERR_DENIED)
 		return "; check the account's id and key, and that they belong together";
-	case ERR_REFUSED:
+	if (code == ERR_REFUSED)
 		return "; check account_id, account_domain and endpoint";
-	default:
-		return "";
-	}
+	return "";
 }
 
 static void end_with_status(
@@ -196,12 +113,13 @@ static void end_with_status(
 	enum error_code code = code_of_status(response->status);
 	char challenge[DETAIL_MAX] = "";
 	char body[DETAIL_MAX] = "";
-	copy_detail(exchange, response->challenge, strlen(response->challenge), challenge);
-	describe_body(exchange, response, body);
+	detail_copy(exchange->authorization, exchange->secret_offset, response->challenge,
+		strlen(response->challenge), challenge);
+	detail_of_body(exchange->authorization, exchange->secret_offset, response->body, body);
 	error_set(&err, code, "%s answered %d%s%s with %s%s%s%s", exchange->account->endpoint,
 		response->status, challenge[0] == '\0' ? "" : ", ", challenge, body,
 		response->correlation_vector[0] == '\0' ? "" : ", MS-CV ",
-		response->correlation_vector, advice_of(code));
+		response->correlation_vector, advice_of(response->status, code));
 	err.http_status = response->status;
 	err.retry_after_s = response->retry_after_s;
 	memcpy(err.correlation_vector, response->correlation_vector,
@@ -216,7 +134,8 @@ static struct secret *read_token(const struct upstream_exchange *exchange,
 	if (strncasecmp(response->content_type, "application/json", 16) != 0 ||
 		strchr("; \t", response->content_type[16]) == NULL) {
 		char type[DETAIL_MAX];
-		copy_detail(exchange, response->content_type, strlen(response->content_type), type);
+		detail_copy(exchange->authorization, exchange->secret_offset,
+			response->content_type, strlen(response->content_type), type);
 		error_set(err, ERR_UPSTREAM_FORMAT,
 			"found Content-Type %s, expected application/json (is a proxy or a captive "
 			"portal in between?)",
@@ -228,6 +147,7 @@ static struct secret *read_token(const struct upstream_exchange *exchange,
 		error_set(err, ERR_NO_MEMORY, "out of memory");
 		return NULL;
 	}
+	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT); /* nothing may follow the object */
 	struct json_object *root = json_tokener_parse_ex(
 		tokener, secret_bytes(response->body), (int)secret_len(response->body));
 	struct json_object *member = NULL;
@@ -274,8 +194,9 @@ static void on_answer(void *context, struct http_response *response, const struc
 {
 	struct upstream_exchange *exchange = context;
 	exchange->flight = NULL;
-	if (response != NULL && repeats_credential(exchange, response->correlation_vector,
-					strlen(response->correlation_vector)))
+	if (response != NULL &&
+		detail_repeats(exchange->authorization, exchange->secret_offset,
+			response->correlation_vector, strlen(response->correlation_vector)))
 		response->correlation_vector[0] = '\0';
 	if (response == NULL)
 		exchange_end(exchange, NULL, err);

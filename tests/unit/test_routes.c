@@ -555,7 +555,7 @@ START_TEST(finds_each_path_and_no_other)
 		{"/Accounts/" ID_START "00", 404},
 		{"/v1/accounts/%1B%5B2J", 400},
 		{"http://localhost/v1/token", 200},
-		{"https://any.host:1/healthz", 200},
+		{"http://any.host:1/healthz", 200},
 		{"http://localhost/v1/tokens", 404},
 		{"/healthz/", 404},
 		{"/healthz", 200},
