@@ -2,8 +2,11 @@
 
 #include "base/log.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static char *copy_or_null(const char *string, bool *has_failed)
 {
@@ -42,14 +45,34 @@ static int open_account(const struct config_account *from, struct account **acco
 	extra->upstream = from->upstream;
 	extra->credential =
 		from->credential.kind->open(&from->credential, &(*account)->settings, err);
-	if (extra->credential == NULL)
-		return error_wrap(err, "%s: [account %s]", from->where, from->settings.name);
+	return extra->credential == NULL ? -1 : 0;
+}
+
+/*
+ * Whether there are certificates in the file, so that a start or a reload with a wrong path is
+ * refused at once. What libcurl makes of them is told by the first exchange.
+ */
+static int check_ca_file(const char *path, struct error *err)
+{
+	char line[256];
+	bool has_certificate = false;
+	FILE *file = fopen(path, "re");
+	if (file == NULL)
+		return error_set_errno(err, errno, "[daemon]: ca_file: cannot open %s", path);
+	while (!has_certificate && fgets(line, sizeof(line), file) != NULL)
+		has_certificate = strstr(line, "-----BEGIN") != NULL;
+	fclose(file);
+	if (!has_certificate)
+		return error_set(err, ERR_CONFIGURATION,
+			"[daemon]: ca_file: found no certificate in %s, expected a PEM file", path);
 	return 0;
 }
 
 int setup_accounts_open(
 	const struct config *config, struct setup_accounts *accounts, struct error *err)
 {
+	if (config->ca_file != NULL && check_ca_file(config->ca_file, err) != 0)
+		return -1;
 	size_t count = config->account_count;
 	struct account **list = calloc(count + 1, sizeof(struct account *));
 	struct refresher_account *extras = calloc(count + 1, sizeof(*extras));
@@ -146,6 +169,11 @@ struct listener **setup_listeners_open(const struct config *config, struct liste
 			setup_listeners_close(listeners, i, present, present_count);
 			return NULL;
 		}
+		if (wanted->mode & S_IWOTH && socket == NULL)
+			log_warning("[listener %s]: with mode %04o every local user can connect, "
+				    "and gets "
+				    "every account's token",
+				wanted->name, (unsigned)wanted->mode);
 		log_notice("listening at %s ([listener %s]%s)", wanted->path, wanted->name,
 			socket == NULL ? "" : ", a socket passed by the service manager");
 	}

@@ -87,6 +87,8 @@ static void section_free(struct section *section)
 {
 	if (section == NULL)
 		return;
+	for (size_t i = 0; i < CONFIG_KEYS_MAX; i++)
+		free(section->key_where[i]);
 	free(section->name);
 	free(section->where);
 	free(section);
@@ -133,6 +135,14 @@ bool builder_has_section(
 	return tfind(&key, &builder->tree, compare_sections) != NULL;
 }
 
+const char *section_where(const struct section *section, const char *key_name)
+{
+	const char *nearest = NULL;
+	const struct config_key *key = config_key_find(section->kind, key_name, &nearest);
+	const char *where = key == NULL ? NULL : section->key_where[key - config_keys];
+	return where == NULL ? section->where : where;
+}
+
 /*
  * Whether a value that could not be read may stand in a message: what someone may have put there by
  * mistake is the secret itself.
@@ -150,8 +160,14 @@ static void hide_value(char *message, size_t size, const char *value)
 	char *found;
 	while ((found = strstr(message, value)) != NULL) {
 		char rest[sizeof(((struct error *)NULL)->message)];
-		snprintf(rest, sizeof(rest), "%s", found + strlen(value));
-		snprintf(found, size - (size_t)(found - message), "(not shown)%s", rest);
+		const char *end = found + strlen(value);
+		if (found > message && found[-1] == '\'' && *end == '\'') {
+			found--;
+			end++;
+		}
+		snprintf(rest, sizeof(rest), "%s", end);
+		snprintf(found, size - (size_t)(found - message),
+			"a value that is not shown, as it may be a secret%s", rest);
 	}
 }
 
@@ -162,14 +178,18 @@ void builder_set(struct builder *builder, struct section *section, const struct 
 	char title[SECTION_TITLE_MAX];
 	section_title(section, title);
 	section->seen |= UINT32_C(1) << (key - config_keys);
-	if (value[0] == '\0') {
+	builder_copy(builder, &section->key_where[key - config_keys], where);
+	bool is_variable = strcmp(section->where, CONFIG_ENVIRONMENT) == 0;
+	if (value[0] == '\0' && is_variable) {
+		builder_problem(builder, "%s is empty; set it", where);
+	} else if (value[0] == '\0') {
 		builder_problem(builder, "%s: %s: '%s' has no value; write one, or drop the line",
 			where, title, key->name);
 	} else if (key->set(builder_target(builder, section), value, &err) != 0) {
 		if (!is_shown(key, value))
 			hide_value(err.message, sizeof(err.message), value);
 		text_hide_long_words(err.message);
-		if (strcmp(section->where, CONFIG_ENVIRONMENT) == 0)
+		if (is_variable)
 			builder_problem(builder, "%s: %s", where, err.message);
 		else
 			builder_problem(
@@ -180,10 +200,12 @@ void builder_set(struct builder *builder, struct section *section, const struct 
 void builder_copy(struct builder *builder, char **out, const char *string)
 {
 	char *copy = strdup(string);
-	if (copy == NULL)
+	if (copy == NULL) {
 		builder->has_no_memory = true;
-	else
-		*out = copy;
+		return;
+	}
+	free(*out);
+	*out = copy;
 }
 
 static void ignore_node(void *node)

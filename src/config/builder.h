@@ -24,6 +24,7 @@ struct section {
 	unsigned file; /* the last file that set a key of it */
 	uint32_t seen_in_file; /* one bit for each of config_keys */
 	uint32_t seen;
+	char *key_where[CONFIG_KEYS_MAX]; /* FILE:LINE that set the key last, or NULL */
 };
 
 struct builder {
@@ -57,6 +58,9 @@ bool builder_has_section(
 
 /* What the section's keys are read into; it moves when a section is added. */
 void *builder_target(const struct builder *builder, const struct section *section);
+
+/* FILE:LINE that set the key last, or that of the section's header. */
+const char *section_where(const struct section *section, const char *key_name);
 
 /*
  * Set a key that is known to exist. A value that cannot be read is a problem, told with `where`.

@@ -19,10 +19,15 @@ static void check_required_keys(struct builder *builder, const struct section *s
 				title, config_keys[i].name, config_keys[i].summary);
 }
 
-static void complete_account(struct builder *builder, struct config_account *account)
+static void complete_account(struct builder *builder, const struct section *section)
 {
+	struct config_account *account = &builder->config->accounts[section->index];
 	struct error err = ERROR_INIT;
 	const char *ca_file = builder->config->ca_file;
+	builder_copy(builder, &account->credential.account_key.where,
+		section_where(section, "account_key"));
+	builder_copy(builder, &account->credential.secondary_account_key.where,
+		section_where(section, "secondary_account_key"));
 	if (account->credential.kind->check != NULL &&
 		account->credential.kind->check(&account->credential, &err) != 0 &&
 		strcmp(account->where, CONFIG_ENVIRONMENT) != 0)
@@ -51,7 +56,8 @@ static void check_path(struct builder *builder, const struct section *section)
 				"%s: [listener %s]: path: found %s, which is the path of [listener "
 				"%s] "
 				"already; each needs its own",
-				section->where, section->name, path, listeners[i].name);
+				section_where(section, "path"), section->name, path,
+				listeners[i].name);
 }
 
 static void check_default_account(struct builder *builder, const struct section *section)
@@ -63,7 +69,7 @@ static void check_default_account(struct builder *builder, const struct section 
 			"%s: [daemon]: default_account: found '%s', expected the name of an "
 			"[account "
 			"NAME]",
-			section->where, config->default_account);
+			section_where(section, "default_account"), config->default_account);
 }
 
 /* A daemon without a listener has one, at the path where clients look. */
@@ -101,7 +107,7 @@ void builder_complete(struct builder *builder, const char *path)
 		const struct section *section = builder->sections[i];
 		check_required_keys(builder, section);
 		if (section->kind == CONFIG_SECTION_ACCOUNT)
-			complete_account(builder, &config->accounts[section->index]);
+			complete_account(builder, section);
 		else if (section->kind == CONFIG_SECTION_LISTENER)
 			check_path(builder, section);
 		else

@@ -30,6 +30,11 @@ static void set_key_source(struct builder *builder, struct section *section)
 	if (key != NULL && key_file != NULL) {
 		builder_problem(builder, "both " VARIABLE_KEY " and " VARIABLE_KEY_FILE
 					 " are set; set only one of them");
+	} else if (key_file != NULL && key_file[0] != '/') {
+		builder_problem(builder, "environment variable " VARIABLE_KEY_FILE
+					 ": found no absolute path (and maybe the key, so it is "
+					 "not shown), expected one "
+					 "such as /run/secrets/anchors-key");
 	} else if (key_file != NULL) {
 		_cleanup_text_ struct text source = {0};
 		text_appendf(&source, "file:%s", key_file);
@@ -37,6 +42,8 @@ static void set_key_source(struct builder *builder, struct section *section)
 			builder->has_no_memory = true;
 		else
 			set_key(builder, section, "account_key", source.data, VARIABLE_KEY_FILE);
+	} else if (key != NULL && key[0] == '\0' && !secret_source_remembers(VARIABLE_KEY)) {
+		builder_problem(builder, "environment variable " VARIABLE_KEY " is empty; set it");
 	} else if (key != NULL) {
 		set_key(builder, section, "account_key", "env:" VARIABLE_KEY, VARIABLE_KEY);
 	} else {

@@ -42,6 +42,9 @@ struct config_key {
 	const char *summary;
 };
 
+/* No more keys than this: one bit for each says which were seen. */
+#define CONFIG_KEYS_MAX 32
+
 extern const struct config_key config_keys[];
 extern const size_t config_key_count;
 

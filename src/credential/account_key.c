@@ -10,6 +10,8 @@
 
 #define KEY_COUNT_MAX 2
 
+static const char *const key_names[KEY_COUNT_MAX] = {"account_key", "secondary_account_key"};
+
 struct account_key {
 	struct credential credential;
 	struct secret *bearers[KEY_COUNT_MAX];
@@ -26,28 +28,25 @@ static void account_key_close(struct credential *credential)
 }
 
 /* What could break out of a header is refused here, before it ever gets into one. */
-static int check_key(const struct secret *key, const char *where, struct error *err)
+static int check_key(const struct secret *key, struct error *err)
 {
 	const char *bytes = secret_bytes(key);
 	for (size_t i = 0; i < secret_len(key); i++)
 		if (bytes[i] < 0x21 || bytes[i] > 0x7e)
 			return error_set(err, ERR_SECRET_SOURCE,
-				"%s: the byte at offset %zu has no place in an account key; "
-				"expected the key "
+				"the byte at offset %zu has no place in an account key; expected "
+				"the key "
 				"as the portal shows it, alone in its file",
-				where, i);
+				i);
 	return 0;
 }
 
-static int add_key(struct account_key *self, const struct secret_source *source, const char *where,
+/* Keep what the account shows with this key. Returns 0, or -1 with *err. */
+static int add_key(struct account_key *self, const struct secret_source *source,
 	const char *account_id, struct error *err)
 {
-	if (source->kind == SECRET_SOURCE_NONE)
-		return 0;
 	_cleanup_secret_ struct secret *key = secret_source_read(source, err);
-	if (key == NULL)
-		return error_wrap(err, "%s", where);
-	if (check_key(key, where, err) != 0)
+	if (key == NULL || check_key(key, err) != 0)
 		return -1;
 	struct secret *bearer = secret_new(strlen(account_id) + 1 + secret_len(key));
 	if (bearer == NULL || secret_append_string(bearer, account_id) != 0 ||
@@ -77,9 +76,17 @@ static struct credential *account_key_open(const struct credential_settings *set
 		return NULL;
 	}
 	self->credential.kind = &credential_account_key;
-	if (add_key(self, &settings->account_key, "account_key", account->account_id, err) != 0 ||
-		add_key(self, &settings->secondary_account_key, "secondary_account_key",
-			account->account_id, err) != 0) {
+	const struct secret_source *const sources[KEY_COUNT_MAX] = {
+		&settings->account_key,
+		&settings->secondary_account_key,
+	};
+	for (size_t i = 0; i < KEY_COUNT_MAX; i++) {
+		if (sources[i]->kind == SECRET_SOURCE_NONE ||
+			add_key(self, sources[i], account->account_id, err) == 0)
+			continue;
+		error_wrap(err, "%s%s[account %s]: %s",
+			sources[i]->where == NULL ? "" : sources[i]->where,
+			sources[i]->where == NULL ? "" : ": ", account->name, key_names[i]);
 		account_key_close(&self->credential);
 		return NULL;
 	}
@@ -97,7 +104,6 @@ static void account_key_get_bearer(struct credential *credential, struct http_cl
 static bool account_key_refused(
 	struct credential *credential, const struct account_settings *account, unsigned refusals)
 {
-	static const char *const keys[KEY_COUNT_MAX] = {"account_key", "secondary_account_key"};
 	struct account_key *self = (struct account_key *)credential;
 	if (self->count < 2)
 		return false;
@@ -108,7 +114,7 @@ static bool account_key_refused(
 	const struct log_field fields[] = {{"ACCOUNT", account->name}, {0}};
 	log_event(LOG_LEVEL_WARNING, fields,
 		"account %s: the STS refused the %s, trying the %s; put the refused one right",
-		account->name, keys[refused], keys[self->current]);
+		account->name, key_names[refused], key_names[self->current]);
 	return true;
 }
 

@@ -97,6 +97,7 @@ void secret_source_describe(const struct secret_source *source, struct text *out
 void secret_source_clear(struct secret_source *source)
 {
 	free(source->name);
+	free(source->where);
 	*source = (struct secret_source){0};
 }
 
@@ -216,6 +217,14 @@ static struct secret *read_environment(const char *name, struct error *err)
 	entry->next = remembered;
 	remembered = entry;
 	return secret;
+}
+
+bool secret_source_remembers(const char *name)
+{
+	for (const struct remembered *r = remembered; r != NULL; r = r->next)
+		if (strcmp(r->name, name) == 0)
+			return true;
+	return false;
 }
 
 void secret_source_wipe_environment(const char *name)

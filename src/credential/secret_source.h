@@ -9,6 +9,8 @@
 #include "base/secret.h"
 #include "base/text.h"
 
+#include <stdbool.h>
+
 enum secret_source_kind {
 	SECRET_SOURCE_NONE, /* not configured */
 	SECRET_SOURCE_CREDENTIAL, /* credential:NAME, a file in $CREDENTIALS_DIRECTORY */
@@ -20,6 +22,7 @@ enum secret_source_kind {
 struct secret_source {
 	enum secret_source_kind kind;
 	char *name; /* without the prefix */
+	char *where; /* FILE:LINE of the configuration that names it, or NULL */
 };
 
 /* A key, a password, a PEM file with a chain: nothing longer than this is one. */
@@ -48,6 +51,9 @@ void secret_source_clear(struct secret_source *source);
  * ERR_NO_MEMORY. Free with secret_free().
  */
 struct secret *secret_source_read(const struct secret_source *source, struct error *err);
+
+/* Whether the variable was read, and is empty in the environment for that reason. */
+bool secret_source_remembers(const char *name);
 
 /* Wipe the variable where it stands in the environment, and remember it. Not being set is fine. */
 void secret_source_wipe_environment(const char *name);

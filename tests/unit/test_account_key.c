@@ -206,18 +206,37 @@ START_TEST(names_the_key_that_cannot_be_read)
 	ck_assert_ptr_null(open_paths(path_of("missing"), NULL, &err));
 	ck_assert_int_eq(err.code, ERR_SECRET_SOURCE);
 	ck_assert_msg(
-		strncmp(err.message, "account_key: cannot open /", 26) == 0, "%s", err.message);
+		strstr(err.message, "[account anchors]: account_key: cannot open /") == err.message,
+		"%s", err.message);
 	ck_assert_ptr_nonnull(strstr(err.message, "/missing: No such file or directory"));
 	err = ERROR_INIT;
 	ck_assert_ptr_null(open_paths(write_file("first", FIRST_KEY), path_of("missing"), &err));
 	ck_assert_int_eq(err.code, ERR_SECRET_SOURCE);
-	ck_assert_msg(strncmp(err.message, "secondary_account_key: cannot open /", 36) == 0, "%s",
-		err.message);
+	ck_assert_msg(
+		strstr(err.message, "[account anchors]: secondary_account_key: cannot open /") ==
+			err.message,
+		"%s", err.message);
 	err = ERROR_INIT;
 	ck_assert_ptr_null(open_paths(write_file("first", "\n"), NULL, &err));
-	ck_assert_msg(strncmp(err.message, "account_key: file:/", 19) == 0, "%s", err.message);
+	ck_assert_msg(strstr(err.message, "[account anchors]: account_key: file:/") == err.message,
+		"%s", err.message);
 	ck_assert_ptr_nonnull(strstr(err.message, "is empty"));
 	ck_assert_uint_eq(bytes_in_use(), before);
+}
+END_TEST
+
+START_TEST(names_the_place_that_names_the_key)
+{
+	struct error err = ERROR_INIT;
+	struct credential_settings settings = {.kind = &credential_account_key};
+	set_file(&settings.account_key, path_of("missing"));
+	settings.account_key.where = strdup("/etc/drop-in.conf:5");
+	ck_assert_ptr_null(credential_account_key.open(&settings, &account, &err));
+	ck_assert_msg(
+		strstr(err.message, "/etc/drop-in.conf:5: [account anchors]: account_key: ") ==
+			err.message,
+		"%s", err.message);
+	credential_settings_clear(&settings);
 }
 END_TEST
 
@@ -240,7 +259,7 @@ START_TEST(refuses_bytes_that_break_out_of_a_header_and_shows_none)
 			ck_assert_msg(credential == NULL, "byte %#x", (unsigned)byte);
 			ck_assert_int_eq(err.code, ERR_SECRET_SOURCE);
 			snprintf(expected, sizeof(expected),
-				"%s: the byte at offset 8 has no place",
+				"[account anchors]: %s: the byte at offset 8 has no place",
 				second == 0 ? "account_key" : "secondary_account_key");
 			ck_assert_msg(strncmp(err.message, expected, strlen(expected)) == 0, "%s",
 				err.message);
@@ -347,7 +366,8 @@ END_TEST
 UNIT_MAIN("account_key", is_found_by_its_name, has_all_that_a_kind_must_have, wants_a_first_key,
 	shows_account_id_colon_key_as_they_are, gives_back_its_secret_memory,
 	reads_its_keys_when_it_is_opened, reads_its_key_from_a_variable_too,
-	names_the_key_that_cannot_be_read, refuses_bytes_that_break_out_of_a_header_and_shows_none,
+	names_the_key_that_cannot_be_read, names_the_place_that_names_the_key,
+	refuses_bytes_that_break_out_of_a_header_and_shows_none,
 	has_no_other_bearer_than_the_one_of_a_single_key,
 	tries_the_second_key_when_the_first_is_refused_and_says_so,
 	stops_for_the_round_when_both_keys_are_refused, remembers_which_key_works,

@@ -531,7 +531,7 @@ START_TEST(refuses_two_listeners_with_one_path)
 		ACCOUNT("a") "[listener one]\npath = /run/a\n[listener two]\npath = /run/b\n"
 			     "[listener three]\npath = /run/a\n",
 		FILE_MARK
-		":9: [listener three]: path: found /run/a, which is the path of [listener "
+		":10: [listener three]: path: found /run/a, which is the path of [listener "
 		"one] already; each needs its own\n");
 }
 END_TEST
@@ -539,10 +539,10 @@ END_TEST
 START_TEST(refuses_a_default_account_that_is_none)
 {
 	assert_problems("[daemon]\ndefault_account = b\n" ACCOUNT("a"),
-		FILE_MARK ":1: [daemon]: default_account: found 'b', expected the name of an "
+		FILE_MARK ":2: [daemon]: default_account: found 'b', expected the name of an "
 			  "[account NAME]\n");
 	assert_problems("[daemon]\ndefault_account = A\n" ACCOUNT("a"),
-		FILE_MARK ":1: [daemon]: default_account: found 'A', expected the name of an "
+		FILE_MARK ":2: [daemon]: default_account: found 'A', expected the name of an "
 			  "[account NAME]\n");
 }
 END_TEST
@@ -724,8 +724,9 @@ START_TEST(tells_which_variables_are_missing_or_wrong)
 		"identifier as the portal shows it, a UUID such as "
 		"00000000-0000-0000-0000-000000000000\n";
 	static const char key_file_is_wrong[] =
-		"environment variable MIXEDREALITY_ACCOUNT_KEY_FILE: file: wants an absolute path, "
-		"such as file:/etc/mrtokend/anchors.key\n";
+		"environment variable MIXEDREALITY_ACCOUNT_KEY_FILE: found no absolute path (and "
+		"maybe "
+		"the key, so it is not shown), expected one such as /run/secrets/anchors-key\n";
 	static const struct {
 		const char *values[4]; /* domain, id, key, key file */
 		const char *expected[3];

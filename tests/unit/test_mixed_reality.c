@@ -1053,8 +1053,13 @@ static void cancel(struct scene *scene)
 {
 	ck_assert_ptr_nonnull(scene->exchange);
 	upstream_mixed_reality.cancel(scene->exchange);
+	/* Whatever the server does now is no business of the exchange any more. */
+	pthread_mutex_lock(&scene->server.lock);
+	if (scene->server.fd >= 0)
+		shutdown(scene->server.fd, SHUT_RDWR);
+	pthread_mutex_unlock(&scene->server.lock);
 	for (int i = 0; i < 5; i++)
-		http_client_run(scene->client, 1);
+		http_client_run(scene->client, 5);
 	ck_assert_int_eq(scene->calls, 0);
 	scene_close(scene);
 }

@@ -480,7 +480,8 @@ static bool block_has(const char *word)
 __attribute__((constructor)) static void stage_environment_block(void)
 {
 	struct error err = ERROR_INIT;
-	const struct secret_source source = {SECRET_SOURCE_ENVIRONMENT, (char *)"UNIT_KEY"};
+	const struct secret_source source = {
+		.kind = SECRET_SOURCE_ENVIRONMENT, .name = (char *)"UNIT_KEY"};
 	if (getenv(STAGE) == NULL)
 		return;
 	const char *where = getenv("UNIT_KEY");
@@ -526,9 +527,11 @@ END_TEST
 static void read_without_memory(void *path)
 {
 	struct error err = ERROR_INIT;
-	struct secret_source file = {SECRET_SOURCE_FILE, path};
-	struct secret_source variable = {SECRET_SOURCE_ENVIRONMENT, (char *)"UNIT_KEY"};
-	struct secret_source remembered = {SECRET_SOURCE_ENVIRONMENT, (char *)"UNIT_OTHER_KEY"};
+	struct secret_source file = {.kind = SECRET_SOURCE_FILE, .name = path};
+	struct secret_source variable = {
+		.kind = SECRET_SOURCE_ENVIRONMENT, .name = (char *)"UNIT_KEY"};
+	struct secret_source remembered = {
+		.kind = SECRET_SOURCE_ENVIRONMENT, .name = (char *)"UNIT_OTHER_KEY"};
 	secret_free(secret_source_read(&remembered, &err));
 	unit_exhaust_memory();
 	if (secret_source_read(&file, &err) != NULL || err.code != ERR_NO_MEMORY)

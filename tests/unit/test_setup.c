@@ -86,6 +86,7 @@ static void free_accounts(struct config *config)
 	for (size_t i = 0; i < config->account_count; i++) {
 		account_settings_clear(&config->accounts[i].settings);
 		free(config->accounts[i].credential.account_key.name);
+		free(config->accounts[i].credential.account_key.where);
 		free(config->accounts[i].where);
 	}
 	free(config->accounts);
@@ -166,27 +167,19 @@ END_TEST
 
 START_TEST(leaves_nothing_open_when_a_credential_fails)
 {
-	static const struct {
-		const char *name;
-		const char *where;
-	} cases[] = {
-		{"one", "/etc/file.conf:10: [account one]"},
-		{"two", "/etc/file.conf:20: [account two]"},
-		{"three", "/etc/file.conf:30: [account three]"},
-	};
+	static const char *const cases[] = {"one", "two", "three"};
 	struct config config = {0};
 	three_accounts(&config);
 	for (size_t i = 0; i < UNIT_COUNT(cases); i++) {
 		struct setup_accounts accounts = {.table = (void *)-1};
 		struct error err = ERROR_INIT;
-		fails_for = cases[i].name;
+		fails_for = cases[i];
 		opened = closed = 0;
 		ck_assert_int_eq(setup_accounts_open(&config, &accounts, &err), -1);
 		ck_assert_ptr_eq(accounts.table, (void *)-1);
 		ck_assert_uint_eq(opened, i);
 		ck_assert_uint_eq(closed, i);
 		ck_assert_int_eq(err.code, ERR_SECRET_SOURCE);
-		ck_assert_ptr_nonnull(strstr(err.message, cases[i].where));
 		ck_assert_ptr_nonnull(strstr(err.message, "no such key"));
 	}
 	free_accounts(&config);
@@ -212,16 +205,59 @@ START_TEST(tells_which_key_cannot_be_read)
 		free(config.accounts[i].credential.account_key.name);
 		config.accounts[i].credential.account_key.name =
 			strdup(i < 2 ? path : "/nonexistent/key");
+		config.accounts[i].credential.account_key.where = strdup("/etc/file.conf:32");
 	}
 	ck_assert_int_eq(setup_accounts_open(&config, &accounts, &err), -1);
 	ck_assert_int_eq(err.code, ERR_SECRET_SOURCE);
 	ck_assert_ptr_nonnull(
-		strstr(err.message, "/etc/file.conf:30: [account three]: account_key: "));
+		strstr(err.message, "/etc/file.conf:32: [account three]: account_key: "));
 	ck_assert_ptr_nonnull(strstr(err.message, "/nonexistent/key"));
 	ck_assert_ptr_null(strstr(err.message, "TheKey"));
 	secret_memory_usage(&after);
 	ck_assert_uint_eq(after.bytes_in_use, before.bytes_in_use);
 	unlink(path);
+	free_accounts(&config);
+}
+END_TEST
+
+START_TEST(looks_into_the_ca_file_at_once)
+{
+	static const struct {
+		const char *content;
+		bool is_taken;
+	} cases[] = {
+		{"", false},
+		{"no certificate\n", false},
+		{"# a bundle\n-----BEGIN CERTIFICATE-----\n", true},
+	};
+	char path[] = "/tmp/test_setup.XXXXXX";
+	close(mkstemp(path));
+	struct config config = {.ca_file = path};
+	three_accounts(&config);
+	for (size_t i = 0; i <= UNIT_COUNT(cases); i++) {
+		struct setup_accounts accounts = {0};
+		struct error err = ERROR_INIT;
+		if (i < UNIT_COUNT(cases)) {
+			FILE *file = fopen(path, "we");
+			fputs(cases[i].content, file);
+			fclose(file);
+		} else {
+			unlink(path); /* and when there is none */
+		}
+		opened = closed = 0;
+		int result = setup_accounts_open(&config, &accounts, &err);
+		if (i < UNIT_COUNT(cases) && cases[i].is_taken) {
+			ck_assert_int_eq(result, 0);
+			setup_accounts_close(&accounts);
+			continue;
+		}
+		ck_assert_int_eq(result, -1);
+		ck_assert_ptr_nonnull(strstr(err.message, "ca_file"));
+		ck_assert_ptr_nonnull(strstr(err.message, path));
+		ck_assert_uint_eq(opened, closed);
+		ck_assert_ptr_null(accounts.table);
+	}
+	config.ca_file = NULL;
 	free_accounts(&config);
 }
 END_TEST
@@ -475,8 +511,9 @@ END_TEST
 
 UNIT_MAIN("setup", makes_the_accounts_in_their_order, makes_no_default_account_where_none_is_named,
 	makes_an_empty_table_of_no_accounts, leaves_nothing_open_when_a_credential_fails,
-	tells_which_key_cannot_be_read, opens_the_listeners_in_their_order,
-	closes_what_it_opened_when_one_fails, uses_again_what_is_served_already,
-	uses_again_a_socket_whose_section_was_renamed, leaves_what_is_served_when_one_fails,
-	takes_passed_sockets_by_their_names, takes_the_only_socket_for_the_only_listener,
-	tells_that_a_passed_socket_is_of_no_use, adjusts_modes_and_leaves_what_was_passed)
+	tells_which_key_cannot_be_read, looks_into_the_ca_file_at_once,
+	opens_the_listeners_in_their_order, closes_what_it_opened_when_one_fails,
+	uses_again_what_is_served_already, uses_again_a_socket_whose_section_was_renamed,
+	leaves_what_is_served_when_one_fails, takes_passed_sockets_by_their_names,
+	takes_the_only_socket_for_the_only_listener, tells_that_a_passed_socket_is_of_no_use,
+	adjusts_modes_and_leaves_what_was_passed)

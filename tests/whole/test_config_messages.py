@@ -203,11 +203,11 @@ MISTAKES = {
     ),
     "default account": (
         account() + section("daemon", {"default_account": "anchor"}),
-        "FILE:6: [daemon]: default_account: found 'anchor', expected the name of an [account NAME]",
+        "FILE:7: [daemon]: default_account: found 'anchor', expected the name of an [account NAME]",
     ),
     "two listeners at one path": (
         account() + section("listener a", {"path": "/x"}) + section("listener b", {"path": "/x"}),
-        "FILE:9: [listener b]: path: found /x, which is the path of [listener a] already; each "
+        "FILE:10: [listener b]: path: found /x, which is the path of [listener a] already; each "
         "needs its own",
     ),
     "key before the first section": (
@@ -342,7 +342,7 @@ def test_a_missing_key_file_is_told_with_its_account(tmp_path, file):
     started = run("-c", file)
     assert started.returncode == 1
     assert started.stderr == (
-        f"mrtokend: error: {file}:1: [account anchors]: account_key: cannot open "
+        f"mrtokend: error: {file}:4: [account anchors]: account_key: cannot open "
         f"{tmp_path}/missing.key: No such file or directory\n"
     )
 
@@ -355,7 +355,7 @@ def test_an_empty_key_file_is_told_with_its_account(tmp_path, file):
     started = run("-c", file)
     assert started.returncode == 1
     assert started.stderr == (
-        f"mrtokend: error: {file}:1: [account anchors]: account_key: file:{key} is empty: "
+        f"mrtokend: error: {file}:4: [account anchors]: account_key: file:{key} is empty: "
         "expected a secret in it\n"
     )
 
@@ -365,7 +365,7 @@ def test_a_missing_credential_is_told_with_what_makes_it(file):
     started = run("-c", file)
     assert started.returncode == 1
     assert (
-        f"{file}:1: [account anchors]: account_key: credential:anchors-key needs "
+        f"{file}:4: [account anchors]: account_key: credential:anchors-key needs "
         "$CREDENTIALS_DIRECTORY, which systemd sets for a unit with LoadCredential="
     ) in started.stderr
 
@@ -495,3 +495,37 @@ def test_wrong_usage_is_told_with_where_to_look(arguments, message):
     assert (told.returncode, told.stdout) == (EXIT_USAGE, "")
     assert message in told.stderr
     assert told.stderr.endswith("Try 'mrtokend --help'.\n")
+
+
+def test_a_value_of_a_drop_in_is_told_with_the_drop_in(tmp_path, file):
+    file.write_text(account())
+    drop_ins = tmp_path / (file.name + ".d")
+    drop_ins.mkdir()
+    (drop_ins / "9.conf").write_text(
+        f"[daemon]\n\n\ndefault_account = zzz\n[account anchors]\naccount_key = file:{tmp_path}/no\n"
+    )
+    checked = run("-c", file, "--check-config")
+    assert f"{drop_ins}/9.conf:4: [daemon]: default_account: found 'zzz'" in checked.stderr
+    (drop_ins / "9.conf").write_text(f"[account anchors]\naccount_key = file:{tmp_path}/no\n")
+    started = run("-c", file)
+    assert f"{drop_ins}/9.conf:2: [account anchors]: account_key: cannot open" in started.stderr
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [(None, "cannot open {}: No such file"), ("no PEM", "found no certificate in {}, expected a PEM")],
+    ids=["missing", "no PEM"],
+)
+def test_a_useless_ca_file_is_refused_at_the_start(tmp_path, file, content, reason):
+    path = tmp_path / "useless.pem"
+    if content is not None:
+        path.write_text(content)
+    key = tmp_path / "good.key"
+    key.touch(mode=0o600)
+    key.write_text("c29tZS1rZXk=\n")
+    file.write_text(
+        section("daemon", {"ca_file": str(path)}) + account(account_key=f"file:{key}")
+    )
+    started = run("-c", file)
+    assert started.returncode == 1
+    assert "[daemon]: ca_file: " + reason.format(path) in started.stderr

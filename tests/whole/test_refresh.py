@@ -413,16 +413,6 @@ def test_a_certificate_for_another_host_is_refused(make_daemon, emulator, key_fi
     assert emulator.requests() == []
 
 
-@pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "no PEM"])
-def test_a_useless_ca_file_is_named(make_daemon, emulator, key_file, tmp_path, content):
-    path = tmp_path / "useless.pem"
-    if content is not None:
-        path.write_text(content)
-    error = failure_of(make_daemon, emulator, key_file, path)
-    assert error["code"] == "configuration"
-    assert str(path) in error["message"]
-
-
 def test_a_refused_connection_is_told_with_its_place(make_daemon, emulator, key_file):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # taken, and nobody listens
