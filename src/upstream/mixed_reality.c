@@ -17,10 +17,11 @@
 #include "config.h"
 
 #define API_VERSION "2019-02-28-preview"
-#define USER_AGENT "User-Agent: " PACKAGE_NAME "/" PACKAGE_VERSION
 #define ANSWER_MAX ((size_t)256 * 1024)
 #define CORRELATION_VECTOR_LEN 22
 #define REQUEST_ID_LEN 36
+
+static const char user_agent[] = "User-Agent: " PACKAGE_NAME "/" PACKAGE_VERSION;
 
 struct upstream_exchange {
 	const struct account_settings *account;
@@ -262,7 +263,7 @@ static void on_bearer(void *context, const struct secret *bearer, const struct e
 	}
 	const char *const headers[] = {
 		"Accept: application/json",
-		USER_AGENT,
+		user_agent,
 		text_string(&vector_line),
 		text_string(&request_id_line),
 		NULL,
