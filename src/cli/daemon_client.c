@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,6 +138,7 @@ static CURLcode set_up(CURL *curl, const struct cli_options *options, const char
 static int transfer(const struct cli_options *options, const char *path, const char *accept,
 	struct daemon_answer *answer, struct cli_failure *failure)
 {
+	char *content_type = NULL;
 	_cleanup_text_ struct text url = {0};
 	_cleanup_text_ struct text header = {0};
 	text_appendf(&url, "http://localhost%s", path);
@@ -160,6 +162,9 @@ static int transfer(const struct cli_options *options, const char *path, const c
 		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
 		curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &retry_after);
 		answer->retry_after_s = retry_after > 0 ? retry_after : -1;
+		curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &content_type);
+		snprintf(answer->content_type, sizeof(answer->content_type), "%s",
+			content_type == NULL ? "" : content_type);
 		result = 0;
 	}
 	curl_easy_cleanup(curl);

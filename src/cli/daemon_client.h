@@ -17,6 +17,7 @@
 struct daemon_answer {
 	long status;
 	int64_t retry_after_s; /* the header's, or -1 */
+	char content_type[64]; /* the header's, or "" */
 	struct secret *secret; /* the body of a request that asked for a token, else NULL */
 	struct text text; /* the body of any other request */
 };

@@ -1,4 +1,6 @@
+#include <stdbool.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/prctl.h>
 
 #include "cli/answer.h"
@@ -21,9 +23,21 @@ static struct form chosen_form(const struct cli_options *options)
 	return (struct form){TOKEN_FORM_BARE, "text/plain", ""};
 }
 
-static int print_token(struct secret *body, enum token_form form, struct cli_failure *failure)
+/* A server that is another may answer anything to anything; it does not say that it is this. */
+static bool is_of_type(const char *content_type, const char *wanted)
 {
-	const char *fault = token_answer_fault(body, form);
+	size_t len = strlen(wanted);
+	return strncasecmp(content_type, wanted, len) == 0 &&
+	       strchr("; ", content_type[len]) != NULL;
+}
+
+static int print_token(
+	const struct daemon_answer *answer, const struct form *form, struct cli_failure *failure)
+{
+	struct secret *body = answer->secret;
+	const char *fault = is_of_type(answer->content_type, form->accept)
+				    ? token_answer_fault(body, form->form)
+				    : "it is not of the type that was asked for";
 	if (fault != NULL) {
 		cli_fail(failure, CLI_EXIT_FAILURE, "the answer is not understood: %s", fault);
 		return cli_hint(failure, "Is it mrtokend that listens there?");
@@ -51,7 +65,7 @@ static int fetch(const struct cli_options *options, struct cli_failure *failure)
 	if (daemon_get(options, text_string(&path), form.accept, true, &answer, failure) != 0 ||
 		answer_accept(options, true, &answer, failure) != 0)
 		return -1;
-	return print_token(answer.secret, form.form, failure);
+	return print_token(&answer, &form, failure);
 }
 
 int get_run(const struct cli_options *options, struct cli_failure *failure)

@@ -274,7 +274,8 @@ def test_long_tokens_are_printed_whole(daemon):
 
 def test_chunked_answers_are_put_together(daemon):
     daemon.answers["/v1/token"] = Answer(
-        raw=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        raw=b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
             b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n")
     assert ask(daemon, "get").stdout == b"abcdefg\n"
 
@@ -298,6 +299,8 @@ NOT_PLAIN = {
     "empty": Answer(body=""),
     "blank": Answer(body=" \r\n"),
     "html": Answer(body="<html>hello</html>", content_type="text/html"),
+    "a word of html": Answer(body="hello", content_type="text/html"),
+    "a word of no type": Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
     "json": as_json({"token": TOKEN}),
     "two lines": Answer(body=f"{TOKEN}\n{TOKEN}\n"),
     "control": Answer(body="abc\x1b[31mdef"),
