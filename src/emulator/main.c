@@ -6,11 +6,11 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "emulator/ca.h"
-#include "emulator/control.h"
+#include "emulator/device_codes.h"
 #include "emulator/emulator.h"
 #include "emulator/file.h"
 #include "emulator/options.h"
-#include "emulator/sts.h"
+#include "emulator/refresh_tokens.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,12 +26,6 @@
 #define ENDPOINTS_NAME "endpoints.json"
 #define EXIT_FAILED 1
 #define EXIT_USAGE 2
-
-/* In the order of enum server_index. The names are those of endpoints.json. */
-static const struct server_kind *const kinds[SERVER_COUNT] = {
-	[SERVER_STS] = &sts_kind,
-	[SERVER_CONTROL] = &control_kind,
-};
 
 /*
  * The directory, made if need be, for this process alone.
@@ -79,7 +73,7 @@ static int start_servers(
 {
 	for (size_t i = 0; i < SERVER_COUNT; i++) {
 		emulator->servers[i] =
-			server_start(kinds[i], emulator, &emulator->stop, identity, err);
+			server_start(server_kinds[i], emulator, &emulator->stop, identity, err);
 		if (emulator->servers[i] == NULL)
 			return -1;
 	}
@@ -92,7 +86,7 @@ static int publish_endpoints(const struct emulator *emulator, int directory_fd, 
 	_cleanup_text_ struct text line = {0};
 	for (size_t i = 0; i < SERVER_COUNT; i++)
 		text_appendf(&line, "%s\"%s\":\"%s://127.0.0.1:%u\"", i == 0 ? "{" : ",",
-			kinds[i]->name, kinds[i]->has_tls ? "https" : "http",
+			server_kinds[i]->name, server_kinds[i]->has_tls ? "https" : "http",
 			(unsigned)server_port(emulator->servers[i]));
 	text_append(&line, "}\n");
 	const char *string = text_string(&line);
@@ -154,15 +148,50 @@ static int serve(struct emulator *emulator, const struct options *options, const
 	return result;
 }
 
+static void make_all(struct emulator *emulator)
+{
+	settings_init(&emulator->settings);
+	emulator->accounts = accounts_new();
+	emulator->tenants = tenants_new();
+	emulator->apps = apps_new();
+	emulator->device_codes = device_codes_new();
+	emulator->refresh_tokens = refresh_tokens_new();
+	emulator->kept_tokens = kept_tokens_new();
+	emulator->faults = faults_new();
+	emulator->record = record_new();
+}
+
+static bool has_all(const struct emulator *emulator)
+{
+	return emulator->accounts != NULL && emulator->tenants != NULL && emulator->apps != NULL &&
+	       emulator->device_codes != NULL && emulator->refresh_tokens != NULL &&
+	       emulator->kept_tokens != NULL && emulator->faults != NULL &&
+	       emulator->record != NULL;
+}
+
+static void free_all(struct emulator *emulator)
+{
+	record_free(emulator->record);
+	faults_free(emulator->faults);
+	kept_tokens_free(emulator->kept_tokens);
+	refresh_tokens_free(emulator->refresh_tokens);
+	device_codes_free(emulator->device_codes);
+	apps_free(emulator->apps);
+	tenants_free(emulator->tenants);
+	accounts_free(emulator->accounts);
+	signing_key_free(emulator->sts_key);
+	signing_key_free(emulator->entra_key);
+}
+
 static int run(int argc, char **argv, struct emulator *emulator, const sigset_t *signals)
 {
 	struct error err = ERROR_INIT;
 	struct options options;
-	if (emulator->accounts == NULL || emulator->faults == NULL || emulator->record == NULL) {
+	if (!has_all(emulator)) {
 		log_error("no memory");
 		return EXIT_FAILED;
 	}
-	if (options_read(argc, argv, &options, emulator->accounts, &err) != 0) {
+	if (options_read(argc, argv, &options, emulator, &err) != 0) {
 		log_error("%s", err.message);
 		return EXIT_USAGE;
 	}
@@ -170,10 +199,10 @@ static int run(int argc, char **argv, struct emulator *emulator, const sigset_t 
 		fputs(options.wants_help ? options_help : PROGRAM " " PACKAGE_VERSION "\n", stdout);
 		return fflush(stdout) == 0 ? 0 : EXIT_FAILED;
 	}
-	atomic_init(&emulator->settings.token_lifetime_s, options.token_lifetime_s);
-	atomic_init(&emulator->settings.date_offset_s, 0);
-	emulator->issuer = token_issuer_new(&err);
-	if (emulator->issuer == NULL || serve(emulator, &options, signals, &err) != 0) {
+	atomic_store(&emulator->settings.token_lifetime_s, options.token_lifetime_s);
+	emulator->sts_key = signing_key_new(&err);
+	emulator->entra_key = emulator->sts_key == NULL ? NULL : signing_key_new(&err);
+	if (emulator->entra_key == NULL || serve(emulator, &options, signals, &err) != 0) {
 		log_error("%s", err.message);
 		return err.code == ERR_CONFIGURATION ? EXIT_USAGE : EXIT_FAILED;
 	}
@@ -197,14 +226,9 @@ int main(int argc, char **argv)
 		log_error("the system refuses a condition variable");
 		return EXIT_FAILED;
 	}
-	emulator.accounts = accounts_new();
-	emulator.faults = faults_new();
-	emulator.record = record_new();
+	make_all(&emulator);
 	int status = run(argc, argv, &emulator, &signals);
-	record_free(emulator.record);
-	faults_free(emulator.faults);
-	accounts_free(emulator.accounts);
-	token_issuer_free(emulator.issuer);
+	free_all(&emulator);
 	stop_destroy(&emulator.stop);
 	return status;
 }
