@@ -48,4 +48,9 @@ void control_get_device_codes(struct control_call *call);
 void control_put_device_code(struct control_call *call);
 void control_delete_refresh_tokens(struct control_call *call);
 
+void control_get_identities(struct control_call *call);
+void control_put_identity(struct control_call *call);
+void control_delete_identity(struct control_call *call);
+void control_get_environment(struct control_call *call);
+
 #endif

@@ -8,7 +8,9 @@
 #include "base/clock.h"
 #include "emulator/accounts.h"
 #include "emulator/apps.h"
+#include "emulator/ca.h"
 #include "emulator/faults.h"
+#include "emulator/identity_secrets.h"
 #include "emulator/kept_tokens.h"
 #include "emulator/record.h"
 #include "emulator/server.h"
@@ -20,6 +22,8 @@
 
 struct device_codes;
 struct refresh_tokens;
+struct identities;
+struct arc_keys;
 
 struct emulator {
 	struct stop stop;
@@ -29,6 +33,10 @@ struct emulator {
 	struct apps *apps;
 	struct device_codes *device_codes;
 	struct refresh_tokens *refresh_tokens;
+	struct identities *identities;
+	struct identity_secrets identity_secrets;
+	struct arc_keys *arc_keys;
+	char server_thumbprint[CA_THUMBPRINT_LEN + 1];
 	struct kept_tokens *kept_tokens; /* of Entra and the managed identities */
 	struct signing_key *sts_key;
 	struct signing_key *entra_key;

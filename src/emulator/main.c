@@ -5,17 +5,21 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "emulator/arc_keys.h"
 #include "emulator/ca.h"
 #include "emulator/device_codes.h"
 #include "emulator/emulator.h"
 #include "emulator/file.h"
+#include "emulator/identities.h"
 #include "emulator/options.h"
 #include "emulator/refresh_tokens.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
@@ -24,6 +28,7 @@
 
 #define PROGRAM "mrtoken-emulator"
 #define ENDPOINTS_NAME "endpoints.json"
+#define ARC_KEYS_NAME "azcmagent-tokens"
 #define EXIT_FAILED 1
 #define EXIT_USAGE 2
 
@@ -66,6 +71,38 @@ static void raise_descriptor_limit(void)
 		return;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/*
+ * Where Azure Arc's keys go: where the option says, else where the real agent puts them, if that is
+ * there for us, else below our own directory.
+ */
+static int make_arc_keys(
+	struct emulator *emulator, const struct options *options, struct error *err)
+{
+	char path[PATH_MAX + sizeof("/" ARC_KEYS_NAME)];
+	const char *directory = options->arc_directory;
+	if (directory == NULL && access(ARC_DIRECTORY, W_OK) == 0)
+		directory = ARC_DIRECTORY;
+	if (directory == NULL) {
+		if (realpath(options->directory, path) == NULL)
+			return error_set_errno(
+				err, errno, "cannot find the directory %.200s", options->directory);
+		strcat(path, "/" ARC_KEYS_NAME);
+		directory = path;
+	}
+	emulator->arc_keys = arc_keys_new(directory, err);
+	return emulator->arc_keys == NULL ? -1 : 0;
+}
+
+static int add_usual_identity(struct emulator *emulator, struct error *err)
+{
+	struct identity identity;
+	struct json_object *json = json_object_new_object();
+	json_object_object_add(json, "system_assigned", json_object_new_boolean(true));
+	int result = identity_from_json(&identity, IDENTITY_DEFAULT_CLIENT_ID, json, err);
+	json_object_put(json);
+	return result == 0 && identities_put(emulator->identities, &identity, err) >= 0 ? 0 : -1;
 }
 
 static int start_servers(
@@ -129,6 +166,12 @@ static int serve(struct emulator *emulator, const struct options *options, const
 	/* That of an earlier run leads nowhere. */
 	unlinkat(directory_fd, ENDPOINTS_NAME, 0);
 	int result = ca_issue(directory_fd, &identity, &is_new, err);
+	if (result == 0 && !ca_identity_thumbprint(&identity, emulator->server_thumbprint))
+		result = error_set(err, ERR_SYSTEM, "cannot digest the server's certificate");
+	if (result == 0)
+		result = make_arc_keys(emulator, options, err);
+	if (result == 0)
+		result = add_usual_identity(emulator, err);
 	if (result == 0)
 		result = start_servers(emulator, &identity, err);
 	ca_identity_free(&identity);
@@ -156,15 +199,18 @@ static void make_all(struct emulator *emulator)
 	emulator->apps = apps_new();
 	emulator->device_codes = device_codes_new();
 	emulator->refresh_tokens = refresh_tokens_new();
+	emulator->identities = identities_new();
 	emulator->kept_tokens = kept_tokens_new();
 	emulator->faults = faults_new();
 	emulator->record = record_new();
 }
 
-static bool has_all(const struct emulator *emulator)
+/* And the secrets, which may fail as well. */
+static bool has_all(struct emulator *emulator)
 {
 	return emulator->accounts != NULL && emulator->tenants != NULL && emulator->apps != NULL &&
 	       emulator->device_codes != NULL && emulator->refresh_tokens != NULL &&
+	       emulator->identities != NULL && identity_secrets_make(&emulator->identity_secrets) &&
 	       emulator->kept_tokens != NULL && emulator->faults != NULL &&
 	       emulator->record != NULL;
 }
@@ -174,6 +220,8 @@ static void free_all(struct emulator *emulator)
 	record_free(emulator->record);
 	faults_free(emulator->faults);
 	kept_tokens_free(emulator->kept_tokens);
+	arc_keys_free(emulator->arc_keys);
+	identities_free(emulator->identities);
 	refresh_tokens_free(emulator->refresh_tokens);
 	device_codes_free(emulator->device_codes);
 	apps_free(emulator->apps);

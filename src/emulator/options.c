@@ -17,6 +17,7 @@ const char options_help[] =
 	"  --account ID:KEY[:SECOND]  an account and its keys; once for each account\n"
 	"  --tenant ID[:DOMAIN]       a tenant of Entra; once for each tenant\n"
 	"  --app ID:SECRET            an app of Entra and its client secret; once for each app\n"
+	"  --arc-directory DIR        where Azure Arc's key files are written\n"
 	"  --token-lifetime SECONDS   how long tokens live (86400)\n"
 	"  --help                     show this text\n"
 	"  --version                  show the version\n"
@@ -30,6 +31,7 @@ enum option_code {
 	OPTION_ACCOUNT,
 	OPTION_TENANT,
 	OPTION_APP,
+	OPTION_ARC_DIRECTORY,
 	OPTION_TOKEN_LIFETIME,
 	OPTION_HELP,
 	OPTION_VERSION,
@@ -40,6 +42,7 @@ static const struct option known[] = {
 	{"account", required_argument, NULL, OPTION_ACCOUNT},
 	{"tenant", required_argument, NULL, OPTION_TENANT},
 	{"app", required_argument, NULL, OPTION_APP},
+	{"arc-directory", required_argument, NULL, OPTION_ARC_DIRECTORY},
 	{"token-lifetime", required_argument, NULL, OPTION_TOKEN_LIFETIME},
 	{"help", no_argument, NULL, OPTION_HELP},
 	{"version", no_argument, NULL, OPTION_VERSION},
@@ -177,6 +180,14 @@ int options_read(int argc, char **argv, struct options *options, struct emulator
 		case OPTION_APP:
 			if (read_app(optarg, ++app_count, emulator->apps, err) != 0)
 				return -1;
+			break;
+		case OPTION_ARC_DIRECTORY:
+			if (*optarg != '/')
+				return error_set(err, ERR_CONFIGURATION,
+					"--arc-directory %.200s: expected a path that begins "
+					"with '/'",
+					optarg);
+			options->arc_directory = optarg;
 			break;
 		case OPTION_TOKEN_LIFETIME:
 			if (parse_integer(optarg, TOKEN_LIFETIME_MIN_S, SPAN_MAX_S,

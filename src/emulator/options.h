@@ -12,6 +12,7 @@
 
 struct options {
 	const char *directory; /* of argv */
+	const char *arc_directory; /* of argv, or NULL */
 	int64_t token_lifetime_s;
 	bool wants_help;
 	bool wants_version;

@@ -212,6 +212,21 @@ class Emulator:
     def revoke_refresh_tokens(self):
         return self._control("DELETE", "/v1/refresh-tokens")["deleted"]
 
+    def identities(self):
+        listed = self._control("GET", "/v1/identities")["identities"]
+        return {identity["id"]: identity for identity in listed}
+
+    def put_identity(self, client_id, **members):
+        """Give the host a managed identity; the manual has the members."""
+        return self._control("PUT", f"/v1/identities/{client_id}", json=members)
+
+    def delete_identity(self, client_id):
+        return self._control("DELETE", f"/v1/identities/{client_id}")
+
+    def environment(self, server):
+        """The variables that a client of that server finds in its environment."""
+        return self._control("GET", "/v1/environment")[server]
+
     def settings(self):
         return self._control("GET", "/v1/settings")
 
