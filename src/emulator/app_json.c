@@ -113,7 +113,7 @@ static int read_certificates(struct app *app, struct json_object *array, struct 
 	app->certificates = calloc(count + 1, sizeof(*app->certificates));
 	if (app->certificates == NULL)
 		result = error_set(err, ERR_NO_MEMORY, "no memory for \"certificates\"");
-	for (size_t i = 0; i < count && result == 0; i++) {
+	for (size_t i = 0; app->certificates != NULL && i < count && result == 0; i++) {
 		struct app_certificate *certificate = &app->certificates[i];
 		BIO *bio = BIO_new_mem_buf(pems[i], -1);
 		certificate->certificate =

@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,17 +79,21 @@ static void raise_descriptor_limit(void)
 static int make_arc_keys(
 	struct emulator *emulator, const struct options *options, struct error *err)
 {
-	char path[PATH_MAX + sizeof("/" ARC_KEYS_NAME)];
+	_cleanup_text_ struct text path = {0};
 	const char *directory = options->arc_directory;
 	if (directory == NULL && access(ARC_DIRECTORY, W_OK) == 0)
 		directory = ARC_DIRECTORY;
 	if (directory == NULL) {
-		if (realpath(options->directory, path) == NULL)
+		char *own = realpath(options->directory, NULL);
+		if (own == NULL)
 			return error_set_errno(
 				err, errno, "cannot find the directory %.200s", options->directory);
-		strcat(path, "/" ARC_KEYS_NAME);
-		directory = path;
+		text_appendf(&path, "%s/" ARC_KEYS_NAME, own);
+		free(own);
+		directory = text_string(&path);
 	}
+	if (directory == NULL)
+		return error_set(err, ERR_NO_MEMORY, "no memory for the keys of Azure Arc");
 	emulator->arc_keys = arc_keys_new(directory, err);
 	return emulator->arc_keys == NULL ? -1 : 0;
 }

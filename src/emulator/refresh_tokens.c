@@ -47,7 +47,7 @@ char *refresh_tokens_issue(struct refresh_tokens *tokens, const struct refresh_g
 	struct entry *entry = calloc(1, sizeof(*entry));
 	char *copy = NULL;
 	if (entry != NULL) {
-		memcpy(entry->token, PREFIX, strlen(PREFIX));
+		snprintf(entry->token, sizeof(entry->token), "%s", PREFIX);
 		if (random_word(entry->token + strlen(PREFIX), RANDOM_LEN, ALPHABET_BASE64URL))
 			copy = strdup(entry->token);
 	}
