@@ -1,7 +1,7 @@
 /*
  * A request of the control interface on its way through a route, and how routes answer. The routes
- * are listed in control.c; those of Entra are in control_entra.c, those of the managed identities
- * in control_identity.c.
+ * are listed in control.c; those of the accounts are in control_account.c, of Entra in
+ * control_entra.c, of the managed identities in control_identity.c.
  */
 #ifndef MRTOKEND_EMULATOR_CONTROL_CALL_H
 #define MRTOKEND_EMULATOR_CONTROL_CALL_H
@@ -37,6 +37,10 @@ void control_reply_list(struct control_call *call, const char *name, struct json
 
 /* 200 {"deleted":1}, or 404 with the sentence. */
 void control_reply_deleted(struct control_call *call, int result, const char *sentence);
+
+void control_get_accounts(struct control_call *call);
+void control_put_account(struct control_call *call);
+void control_delete_account(struct control_call *call);
 
 void control_get_tenants(struct control_call *call);
 void control_put_tenant(struct control_call *call);
