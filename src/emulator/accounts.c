@@ -7,11 +7,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct account {
 	char id[ACCOUNT_ID_LEN + 1]; /* lower case */
 	struct secret *keys[ACCOUNT_KEYS_MAX];
 	size_t key_count;
+	struct account_rule rule;
 	char *last_token;
 };
 
@@ -40,6 +42,7 @@ static void drop_keys(struct account *account)
 static void drop(struct account *account)
 {
 	drop_keys(account);
+	free(account->rule.principals);
 	free(account->last_token);
 }
 
@@ -198,6 +201,42 @@ enum account_check accounts_check(
 	return result;
 }
 
+int accounts_permit(struct accounts *accounts, const char *id, const struct account_rule *rule)
+{
+	pthread_mutex_lock(&accounts->lock);
+	struct account *account = find(accounts, id);
+	if (account != NULL) {
+		free(account->rule.principals);
+		account->rule = *rule;
+	}
+	pthread_mutex_unlock(&accounts->lock);
+	return account != NULL ? 0 : -1;
+}
+
+static enum account_check check_rule(const struct account_rule *rule, const char *tenant,
+	const char *client_id, const char *object_id)
+{
+	if (rule->tenant[0] != '\0' && strcasecmp(rule->tenant, tenant) != 0)
+		return ACCOUNT_TENANT_WRONG;
+	for (size_t i = 0; i < rule->count; i++)
+		if (strcasecmp(rule->principals[i], client_id) == 0 ||
+			strcasecmp(rule->principals[i], object_id) == 0)
+			return ACCOUNT_PERMITS;
+	return ACCOUNT_FORBIDS;
+}
+
+enum account_check accounts_check_principal(struct accounts *accounts, const char *id,
+	const char *tenant, const char *client_id, const char *object_id)
+{
+	enum account_check result = ACCOUNT_UNKNOWN;
+	pthread_mutex_lock(&accounts->lock);
+	const struct account *account = find(accounts, id);
+	if (account != NULL)
+		result = check_rule(&account->rule, tenant, client_id, object_id);
+	pthread_mutex_unlock(&accounts->lock);
+	return result;
+}
+
 void accounts_keep_token(struct accounts *accounts, const char *id, const char *token)
 {
 	char *copy = strdup(token);
@@ -223,10 +262,13 @@ char *accounts_last_token(struct accounts *accounts, const char *id)
 }
 
 void accounts_list(struct accounts *accounts,
-	void (*each)(void *context, const char *id, size_t key_count), void *context)
+	void (*each)(
+		void *context, const char *id, size_t key_count, const struct account_rule *rule),
+	void *context)
 {
 	pthread_mutex_lock(&accounts->lock);
 	for (size_t i = 0; i < accounts->count; i++)
-		each(context, accounts->sorted[i].id, accounts->sorted[i].key_count);
+		each(context, accounts->sorted[i].id, accounts->sorted[i].key_count,
+			&accounts->sorted[i].rule);
 	pthread_mutex_unlock(&accounts->lock);
 }

@@ -1,6 +1,6 @@
 /*
- * The accounts that the emulator knows: identifiers, their keys, and the last token of each.
- * Any thread may call any of it; one lock inside guards the table.
+ * The accounts that the emulator knows: identifiers, their keys, whom else they permit, and the
+ * last token of each. Any thread may call any of it; one lock inside guards the table.
  *
  * Identifiers are UUIDs, compared without regard to case (clients differ in how they spell them,
  * azure-protocol.md A.2) and kept in lower case. Keys are opaque; an account has one or two.
@@ -20,8 +20,18 @@ struct accounts;
 
 enum account_check {
 	ACCOUNT_KEY_FITS,
+	ACCOUNT_PERMITS,
 	ACCOUNT_UNKNOWN,
 	ACCOUNT_KEY_WRONG,
+	ACCOUNT_TENANT_WRONG,
+	ACCOUNT_FORBIDS,
+};
+
+/* Who but the holder of a key gets tokens for the account. Lower case. */
+struct account_rule {
+	char tenant[ACCOUNT_ID_LEN + 1]; /* that of the account; "" for any */
+	char (*principals)[ACCOUNT_ID_LEN + 1]; /* client or object identifiers */
+	size_t count;
 };
 
 /* A key as it was given: not NUL-terminated, the caller's. */
@@ -53,6 +63,19 @@ int accounts_remove(struct accounts *accounts, const char *id);
 enum account_check accounts_check(
 	struct accounts *accounts, const char *id, const char *key, size_t len);
 
+/*
+ * Say who else gets tokens for the account; without this, nobody does.
+ *
+ * rule  its principals become the account's, and are freed with it; on -1 they stay the caller's
+ *
+ * Returns 0, or -1 when there is no such account.
+ */
+int accounts_permit(struct accounts *accounts, const char *id, const struct account_rule *rule);
+
+/* Whether the account is known, of that tenant, and permits the app or the principal. */
+enum account_check accounts_check_principal(struct accounts *accounts, const char *id,
+	const char *tenant, const char *client_id, const char *object_id);
+
 /* Keep a copy of a token as the account's last; without such an account or memory, none is kept. */
 void accounts_keep_token(struct accounts *accounts, const char *id, const char *token);
 
@@ -61,6 +84,8 @@ char *accounts_last_token(struct accounts *accounts, const char *id);
 
 /* Call `each` for every account in order of identifiers. It must not call accounts_* functions. */
 void accounts_list(struct accounts *accounts,
-	void (*each)(void *context, const char *id, size_t key_count), void *context);
+	void (*each)(
+		void *context, const char *id, size_t key_count, const struct account_rule *rule),
+	void *context);
 
 #endif

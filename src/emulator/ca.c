@@ -8,6 +8,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
+#include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -314,6 +315,21 @@ int ca_issue(int directory_fd, struct ca_identity *identity, bool *is_new, struc
 	if (result == 0)
 		*is_new = loaded == 0;
 	return result;
+}
+
+bool ca_identity_thumbprint(
+	const struct ca_identity *identity, char thumbprint[CA_THUMBPRINT_LEN + 1])
+{
+	unsigned char digest[SHA_DIGEST_LENGTH];
+	BIO *bio = BIO_new_mem_buf(identity->certificate_pem, -1);
+	X509 *certificate = bio == NULL ? NULL : PEM_read_bio_X509(bio, NULL, no_password, NULL);
+	bool is_good =
+		certificate != NULL && X509_digest(certificate, EVP_sha1(), digest, NULL) == 1;
+	for (size_t i = 0; is_good && i < sizeof(digest); i++)
+		snprintf(thumbprint + 2 * i, 3, "%02X", digest[i]);
+	X509_free(certificate);
+	BIO_free(bio);
+	return is_good;
 }
 
 void ca_identity_free(struct ca_identity *identity)

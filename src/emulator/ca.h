@@ -31,6 +31,15 @@ struct ca_identity {
  */
 int ca_issue(int directory_fd, struct ca_identity *identity, bool *is_new, struct error *err);
 
+#define CA_THUMBPRINT_LEN 40
+
+/*
+ * The SHA-1 of the server's certificate in upper-case hexadecimal: how clients of Service Fabric
+ * know it. Returns whether it could be made.
+ */
+bool ca_identity_thumbprint(
+	const struct ca_identity *identity, char thumbprint[CA_THUMBPRINT_LEN + 1]);
+
 /* Wipes the key. */
 void ca_identity_free(struct ca_identity *identity);
 

@@ -1,10 +1,8 @@
 #include "emulator/control.h"
 
-#include "emulator/emulator.h"
+#include "emulator/control_call.h"
 
-#include <json-c/json.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -12,19 +10,9 @@
 #define WAIT_MAX_MS 60000
 #define JSON_DEPTH_MAX 8
 
-/* A request on its way through a route. `rest` is the path behind the route's, "" if it has none.
- */
-struct call {
-	struct emulator *emulator;
-	const struct request *request;
-	struct json_object *body; /* an object, for routes with has_body; else NULL */
-	char rest[ACCOUNT_ID_LEN + 1];
-	struct answer *answer;
-};
-
-/* Answer with the JSON, which is put. */
-static void reply(struct answer *answer, int status, struct json_object *json)
+void control_reply(struct control_call *call, int status, struct json_object *json)
 {
+	struct answer *answer = call->answer;
 	size_t len = 0;
 	const char *string =
 		json == NULL
@@ -40,23 +28,36 @@ static void reply(struct answer *answer, int status, struct json_object *json)
 	answer_set_header(answer, "X-Content-Type-Options", "nosniff");
 }
 
-static void reply_error(struct answer *answer, int status, const char *sentence)
+void control_reply_error(struct control_call *call, int status, const char *sentence)
 {
 	struct json_object *json = json_object_new_object();
 	json_object_object_add(json, "error", json_object_new_string(sentence));
-	reply(answer, status, json);
+	control_reply(call, status, json);
 }
 
-static void reply_failure(struct answer *answer, const struct error *err)
+void control_reply_failure(struct control_call *call, const struct error *err)
 {
-	reply_error(answer, err->code == ERR_CONFIGURATION ? 400 : 500, err->message);
+	control_reply_error(call, err->code == ERR_CONFIGURATION ? 400 : 500, err->message);
 }
 
-static void reply_number(struct answer *answer, const char *name, size_t number)
+void control_reply_list(struct control_call *call, const char *name, struct json_object *list)
 {
 	struct json_object *json = json_object_new_object();
-	json_object_object_add(json, name, json_object_new_int64((int64_t)number));
-	reply(answer, 200, json);
+	json_object_object_add(json, name, list);
+	control_reply(call, 200, json);
+}
+
+void control_reply_number(struct control_call *call, const char *name, size_t number)
+{
+	control_reply_list(call, name, json_object_new_int64((int64_t)number));
+}
+
+void control_reply_deleted(struct control_call *call, int result, const char *sentence)
+{
+	if (result == 0)
+		control_reply_number(call, "deleted", 1);
+	else
+		control_reply_error(call, 404, sentence);
 }
 
 /* Read "after" and "wait_ms"; there may be no other. */
@@ -88,13 +89,13 @@ static int read_list_query(const char *query, int64_t *after, int64_t *wait_ms, 
 	return 0;
 }
 
-static void get_requests(struct call *call)
+static void get_requests(struct control_call *call)
 {
 	struct error err = ERROR_INIT;
 	int64_t after = 0;
 	int64_t wait_ms = 0;
 	if (read_list_query(call->request->query, &after, &wait_ms, &err) != 0) {
-		reply_failure(call->answer, &err);
+		control_reply_failure(call, &err);
 		return;
 	}
 	struct json_object *json = json_object_new_object();
@@ -103,213 +104,136 @@ static void get_requests(struct call *call)
 	json_object_object_add(json, "connections",
 		json_object_new_int64(
 			(int64_t)server_connections(call->emulator->servers[SERVER_STS])));
-	reply(call->answer, 200, json);
+	control_reply(call, 200, json);
 }
 
-static void delete_requests(struct call *call)
+static void delete_requests(struct control_call *call)
 {
-	reply_number(call->answer, "deleted", record_clear(call->emulator->record));
+	control_reply_number(call, "deleted", record_clear(call->emulator->record));
 }
 
-static void get_faults(struct call *call)
+static void get_faults(struct control_call *call)
 {
-	struct json_object *json = json_object_new_object();
-	json_object_object_add(json, "faults", faults_list(call->emulator->faults));
-	reply(call->answer, 200, json);
+	control_reply_list(call, "faults", faults_list(call->emulator->faults));
 }
 
-static void post_faults(struct call *call)
+static void post_faults(struct control_call *call)
 {
 	struct error err = ERROR_INIT;
 	struct json_object *shown = faults_add(call->emulator->faults, call->body, &err);
 	if (shown == NULL)
-		reply_failure(call->answer, &err);
+		control_reply_failure(call, &err);
 	else
-		reply(call->answer, 201, shown);
+		control_reply(call, 201, shown);
 }
 
-static void delete_faults(struct call *call)
+static void delete_faults(struct control_call *call)
 {
-	reply_number(call->answer, "deleted", faults_clear(call->emulator->faults));
+	control_reply_number(call, "deleted", faults_clear(call->emulator->faults));
 }
 
-static struct json_object *account_json(const char *id, size_t key_count)
+static void get_settings(struct control_call *call)
 {
 	struct json_object *json = json_object_new_object();
-	json_object_object_add(json, "id", json_object_new_string(id));
-	json_object_object_add(json, "keys", json_object_new_int64((int64_t)key_count));
-	return json;
+	for (size_t i = 0; i < settings_count; i++)
+		json_object_object_add(json, settings_known[i].name,
+			json_object_new_int64(atomic_load(
+				settings_place(&call->emulator->settings, &settings_known[i]))));
+	control_reply(call, 200, json);
 }
 
-static void add_account(void *context, const char *id, size_t key_count)
+static const struct setting *find_setting(const char *name, struct error *err)
 {
-	json_object_array_add(context, account_json(id, key_count));
-}
-
-static void get_accounts(struct call *call)
-{
-	struct json_object *list = json_object_new_array();
-	struct json_object *json = json_object_new_object();
-	accounts_list(call->emulator->accounts, add_account, list);
-	json_object_object_add(json, "accounts", list);
-	reply(call->answer, 200, json);
-}
-
-/* Returns how many keys there are, or -1 with *err. */
-static int read_keys(
-	struct json_object *body, struct account_key keys[ACCOUNT_KEYS_MAX], struct error *err)
-{
-	struct json_object *list = NULL;
-	json_object_object_foreach(body, name, value)
-	{
-		if (strcmp(name, "keys") != 0)
-			return error_set(err, ERR_CONFIGURATION,
-				"an account has no member \"%.60s\", only \"keys\"", name);
-		list = value;
+	_cleanup_text_ struct text known = {0};
+	for (size_t i = 0; i < settings_count; i++) {
+		if (strcmp(name, settings_known[i].name) == 0)
+			return &settings_known[i];
+		text_appendf(&known, "%s%s", i == 0 ? "" : ", ", settings_known[i].name);
 	}
-	if (!json_object_is_type(list, json_type_array))
-		return error_set(err, ERR_CONFIGURATION, "\"keys\" must be an array of strings");
-	size_t count = json_object_array_length(list);
-	if (count < 1 || count > ACCOUNT_KEYS_MAX)
-		return error_set(err, ERR_CONFIGURATION,
-			"\"keys\" must have one or two entries, and has %zu", count);
-	for (size_t i = 0; i < count; i++) {
-		struct json_object *key = json_object_array_get_idx(list, i);
-		if (!json_object_is_type(key, json_type_string))
-			return error_set(
-				err, ERR_CONFIGURATION, "\"keys\" must be an array of strings");
-		keys[i].bytes = json_object_get_string(key);
-		keys[i].len = (size_t)json_object_get_string_len(key);
-	}
-	return (int)count;
-}
-
-static void put_account(struct call *call)
-{
-	struct error err = ERROR_INIT;
-	struct account_key keys[ACCOUNT_KEYS_MAX];
-	int count = read_keys(call->body, keys, &err);
-	int added = count < 0 ? -1
-			      : accounts_put(call->emulator->accounts, call->rest, keys,
-					(size_t)count, &err);
-	if (added < 0)
-		reply_failure(call->answer, &err);
-	else
-		reply(call->answer, added == 1 ? 201 : 200,
-			account_json(call->rest, (size_t)count));
-}
-
-static void delete_account(struct call *call)
-{
-	if (accounts_remove(call->emulator->accounts, call->rest) != 0)
-		reply_error(call->answer, 404, "there is no such account");
-	else
-		reply_number(call->answer, "deleted", 1);
-}
-
-struct setting {
-	const char *name;
-	size_t offset; /* in struct settings */
-	int64_t min;
-	int64_t max;
-};
-
-static const struct setting settings[] = {
-	{"token_lifetime_s", offsetof(struct settings, token_lifetime_s), TOKEN_LIFETIME_MIN_S,
-		SPAN_MAX_S},
-	{"date_offset_s", offsetof(struct settings, date_offset_s), -SPAN_MAX_S, SPAN_MAX_S},
-};
-#define SETTING_COUNT (sizeof(settings) / sizeof(settings[0]))
-
-static _Atomic int64_t *place_of(struct emulator *emulator, const struct setting *setting)
-{
-	return (_Atomic int64_t *)((char *)&emulator->settings + setting->offset);
-}
-
-static void get_settings(struct call *call)
-{
-	struct json_object *json = json_object_new_object();
-	for (size_t i = 0; i < SETTING_COUNT; i++)
-		json_object_object_add(json, settings[i].name,
-			json_object_new_int64(atomic_load(place_of(call->emulator, &settings[i]))));
-	reply(call->answer, 200, json);
-}
-
-static int read_setting(const char *name, struct json_object *value, int64_t values[SETTING_COUNT],
-	bool is_given[SETTING_COUNT], struct error *err)
-{
-	for (size_t i = 0; i < SETTING_COUNT; i++) {
-		if (strcmp(name, settings[i].name) != 0)
-			continue;
-		values[i] = json_object_get_int64(value);
-		is_given[i] = true;
-		if (!json_object_is_type(value, json_type_int) || values[i] < settings[i].min ||
-			values[i] > settings[i].max)
-			return error_set(err, ERR_CONFIGURATION,
-				"\"%s\" must be an integer from %lld to %lld", name,
-				(long long)settings[i].min, (long long)settings[i].max);
-		return 0;
-	}
-	return error_set(err, ERR_CONFIGURATION,
-		"there is no setting \"%.60s\": there are token_lifetime_s and date_offset_s",
-		name);
+	const char *names = text_string(&known);
+	error_set(err, ERR_CONFIGURATION, "there is no setting \"%.60s\": there are %s", name,
+		names == NULL ? "others" : names);
+	return NULL;
 }
 
 /* All or nothing; a setting that is not named stays. */
-static void put_settings(struct call *call)
+static void put_settings(struct control_call *call)
 {
 	struct error err = ERROR_INIT;
-	int64_t values[SETTING_COUNT] = {0};
-	bool is_given[SETTING_COUNT] = {false};
 	json_object_object_foreach(call->body, name, value)
 	{
-		if (read_setting(name, value, values, is_given, &err) != 0) {
-			reply_failure(call->answer, &err);
+		const struct setting *setting = find_setting(name, &err);
+		int64_t number = json_object_get_int64(value);
+		if (setting != NULL && (!json_object_is_type(value, json_type_int) ||
+					       number < setting->min || number > setting->max))
+			error_set(&err, ERR_CONFIGURATION,
+				"\"%s\" must be an integer from %lld to %lld", name,
+				(long long)setting->min, (long long)setting->max);
+		if (err.code != ERR_NONE) {
+			control_reply_failure(call, &err);
 			return;
 		}
 	}
-	for (size_t i = 0; i < SETTING_COUNT; i++)
-		if (is_given[i])
-			atomic_store(place_of(call->emulator, &settings[i]), values[i]);
+	json_object_object_foreach(call->body, known, number)
+	{
+		const struct setting *setting = find_setting(known, &err);
+		if (setting != NULL)
+			atomic_store(settings_place(&call->emulator->settings, setting),
+				json_object_get_int64(number));
+	}
 	get_settings(call);
 }
 
-static void get_signing_key(struct call *call)
+static void get_signing_key(struct control_call *call)
 {
-	struct token_verification key = token_issuer_verification(call->emulator->issuer);
+	const struct signing_key *key = call->emulator->sts_key;
 	struct json_object *json = json_object_new_object();
-	json_object_object_add(json, "kid", json_object_new_string(key.kid));
-	json_object_object_add(json, "x5t", json_object_new_string(key.x5t));
-	json_object_object_add(json, "public_key", json_object_new_string(key.public_key_pem));
-	reply(call->answer, 200, json);
+	json_object_object_add(json, "kid", json_object_new_string(key->kid));
+	json_object_object_add(json, "x5t", json_object_new_string(key->x5t));
+	json_object_object_add(json, "public_key", json_object_new_string(key->public_key_pem));
+	control_reply(call, 200, json);
 }
 
-static void get_health(struct call *call)
+static void get_health(struct control_call *call)
 {
 	struct json_object *json = json_object_new_object();
 	json_object_object_add(json, "ok", json_object_new_boolean(true));
-	reply(call->answer, 200, json);
+	control_reply(call, 200, json);
 }
 
 static const struct route {
 	const char *method;
-	const char *path; /* one that ends in '/' goes on with an account's identifier */
+	const char *path; /* one that ends in '/' goes on with an identifier */
 	bool has_body;
 	bool has_query;
-	void (*handle)(struct call *call);
+	void (*handle)(struct control_call *call);
+	const char *identifier; /* whose UUID goes on; NULL for any word */
 } routes[] = {
-	{"GET", "/v1/requests", false, true, get_requests},
-	{"DELETE", "/v1/requests", false, false, delete_requests},
-	{"GET", "/v1/faults", false, false, get_faults},
-	{"POST", "/v1/faults", true, false, post_faults},
-	{"DELETE", "/v1/faults", false, false, delete_faults},
-	{"GET", "/v1/accounts", false, false, get_accounts},
-	{"PUT", "/v1/accounts/", true, false, put_account},
-	{"DELETE", "/v1/accounts/", false, false, delete_account},
-	{"GET", "/v1/settings", false, false, get_settings},
-	{"PUT", "/v1/settings", true, false, put_settings},
-	{"GET", "/v1/signing-key", false, false, get_signing_key},
-	{"GET", "/v1/health", false, false, get_health},
+	{"GET", "/v1/requests", false, true, get_requests, NULL},
+	{"DELETE", "/v1/requests", false, false, delete_requests, NULL},
+	{"GET", "/v1/faults", false, false, get_faults, NULL},
+	{"POST", "/v1/faults", true, false, post_faults, NULL},
+	{"DELETE", "/v1/faults", false, false, delete_faults, NULL},
+	{"GET", "/v1/accounts", false, false, control_get_accounts, NULL},
+	{"PUT", "/v1/accounts/", true, false, control_put_account, "account"},
+	{"DELETE", "/v1/accounts/", false, false, control_delete_account, "account"},
+	{"GET", "/v1/tenants", false, false, control_get_tenants, NULL},
+	{"PUT", "/v1/tenants/", true, false, control_put_tenant, "tenant"},
+	{"DELETE", "/v1/tenants/", false, false, control_delete_tenant, "tenant"},
+	{"GET", "/v1/apps", false, false, control_get_apps, NULL},
+	{"PUT", "/v1/apps/", true, false, control_put_app, "app"},
+	{"DELETE", "/v1/apps/", false, false, control_delete_app, "app"},
+	{"GET", "/v1/device-codes", false, false, control_get_device_codes, NULL},
+	{"PUT", "/v1/device-codes/", true, false, control_put_device_code, NULL},
+	{"DELETE", "/v1/refresh-tokens", false, false, control_delete_refresh_tokens, NULL},
+	{"GET", "/v1/identities", false, false, control_get_identities, NULL},
+	{"PUT", "/v1/identities/", true, false, control_put_identity, "identity"},
+	{"DELETE", "/v1/identities/", false, false, control_delete_identity, "identity"},
+	{"GET", "/v1/environment", false, false, control_get_environment, NULL},
+	{"GET", "/v1/settings", false, false, get_settings, NULL},
+	{"PUT", "/v1/settings", true, false, put_settings, NULL},
+	{"GET", "/v1/signing-key", false, false, get_signing_key, NULL},
+	{"GET", "/v1/health", false, false, get_health, NULL},
 };
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
 
@@ -352,27 +276,30 @@ static struct json_object *read_body(const struct request *request, struct error
 	return NULL;
 }
 
-static void call_route(const struct route *route, struct call *call)
+static void call_route(const struct route *route, struct control_call *call)
 {
 	struct error err = ERROR_INIT;
 	size_t len = strlen(route->path);
 	size_t rest_len = call->request->path_len - len;
-	if (rest_len == ACCOUNT_ID_LEN)
-		memcpy(call->rest, call->request->target + len, ACCOUNT_ID_LEN);
-	if (rest_len > 0 && !is_uuid(call->rest)) {
-		reply_error(call->answer, 400, "the account identifier in the path is not a UUID");
+	if (rest_len <= CONTROL_REST_MAX)
+		memcpy(call->rest, call->request->target + len, rest_len);
+	if (route->identifier != NULL && !is_uuid(call->rest)) {
+		char sentence[80];
+		snprintf(sentence, sizeof(sentence), "the %s identifier in the path is not a UUID",
+			route->identifier);
+		control_reply_error(call, 400, sentence);
 		return;
 	}
 	if (!route->has_query && call->request->query != NULL) {
-		reply_error(call->answer, 400, "there is a query, and this path takes none");
+		control_reply_error(call, 400, "there is a query, and this path takes none");
 		return;
 	}
 	if (!route->has_body && (call->request->body.len > 0 || call->request->body_is_cut)) {
-		reply_error(call->answer, 400, "there is a body, and this method takes none");
+		control_reply_error(call, 400, "there is a body, and this method takes none");
 		return;
 	}
 	if (route->has_body && (call->body = read_body(call->request, &err)) == NULL) {
-		reply_failure(call->answer, &err);
+		control_reply_failure(call, &err);
 		return;
 	}
 	route->handle(call);
@@ -399,12 +326,12 @@ static bool is_for_loopback(const struct request *request)
 
 static void handle(void *context, const struct request *request, struct answer *answer)
 {
-	struct call call = {.emulator = context, .request = request, .answer = answer};
+	struct control_call call = {.emulator = context, .request = request, .answer = answer};
 	char allowed[64] = "";
 	if (strcmp(request->method, "GET") == 0)
 		answer->log_level = LOG_LEVEL_DEBUG; /* those who wait ask often */
 	if (!is_for_loopback(request)) {
-		reply_error(answer, 403, "the Host header is not a loopback name");
+		control_reply_error(&call, 403, "the Host header is not a loopback name");
 		return;
 	}
 	for (size_t i = 0; i < ROUTE_COUNT; i++) {
@@ -419,10 +346,10 @@ static void handle(void *context, const struct request *request, struct answer *
 			routes[i].method);
 	}
 	if (allowed[0] == '\0') {
-		reply_error(answer, 404, "there is no such path");
+		control_reply_error(&call, 404, "there is no such path");
 		return;
 	}
-	reply_error(answer, 405, "this path does not take this method");
+	control_reply_error(&call, 405, "this path does not take this method");
 	answer_set_header(answer, "Allow", allowed);
 }
 

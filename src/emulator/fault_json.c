@@ -8,8 +8,12 @@
 #include <string.h>
 #include <strings.h>
 
-#define SCRIPTED (FAULT_HAS_STATUS | FAULT_HAS_BODY | FAULT_HAS_CONTENT_TYPE | FAULT_HAS_HEADERS)
-#define ALWAYS (FAULT_HAS_ACTION | FAULT_HAS_COUNT | FAULT_HAS_ACCOUNT | FAULT_HAS_DELAY)
+#define SCRIPTED                                                                          \
+	(FAULT_HAS_STATUS | FAULT_HAS_BODY | FAULT_HAS_CONTENT_TYPE | FAULT_HAS_HEADERS | \
+		FAULT_HAS_AADSTS)
+#define ALWAYS                                                                      \
+	(FAULT_HAS_ACTION | FAULT_HAS_COUNT | FAULT_HAS_ACCOUNT | FAULT_HAS_DELAY | \
+		FAULT_HAS_SERVER)
 
 /* What each action takes and needs beside ALWAYS. The manual's table follows this one. */
 static const struct action {
@@ -88,6 +92,22 @@ static int read_at(struct fault *fault, struct json_object *value, const struct 
 	return error_set(err, ERR_CONFIGURATION,
 		"\"%s\" is \"%.40s\", and must be one of accept, headers, body", member->name,
 		json_object_get_string(value));
+}
+
+static int read_server(struct fault *fault, struct json_object *value, const struct member *member,
+	struct error *err)
+{
+	int server = server_index_of(json_object_get_string(value));
+	if (server >= 0) {
+		fault->server = (enum server_index)server;
+		return 0;
+	}
+	_cleanup_text_ struct text known = {0};
+	for (int i = 0; i < SERVER_CONTROL; i++)
+		text_appendf(&known, "%s%s", i == 0 ? "" : ", ", server_kinds[i]->name);
+	const char *names = text_string(&known);
+	return error_set(err, ERR_CONFIGURATION, "\"%s\" is \"%.40s\", and must be one of %s",
+		member->name, json_object_get_string(value), names == NULL ? "" : names);
 }
 
 static int read_account(struct fault *fault, struct json_object *value, const struct member *member,
@@ -206,8 +226,10 @@ static int read_headers(struct fault *fault, struct json_object *value, const st
 static const struct member members[] = {
 	{"action", FAULT_HAS_ACTION, json_type_string, read_action, 0, 0, 0},
 	NUMBER(count, FAULT_HAS_COUNT, 0, 1000000000),
+	{"server", FAULT_HAS_SERVER, json_type_string, read_server, 0, 0, 0},
 	{"account", FAULT_HAS_ACCOUNT, json_type_string, read_account, 0, 0, 0},
 	NUMBER(status, FAULT_HAS_STATUS, 200, 599),
+	NUMBER(aadsts, FAULT_HAS_AADSTS, 1, 999999999),
 	{"body", FAULT_HAS_BODY, json_type_string, read_body, 0, 0, 0},
 	{"body_base64", FAULT_HAS_BODY, json_type_string, read_body_base64, 0, 0, 0},
 	{"content_type", FAULT_HAS_CONTENT_TYPE, json_type_string, read_content_type, 0, 0, 0},
@@ -273,6 +295,9 @@ static int check_members(const struct fault *fault, struct error *err)
 			return error_set(err, ERR_CONFIGURATION, "the action %s needs \"%s\"",
 				action->name, members[i].name);
 	}
+	if ((fault->members & FAULT_HAS_AADSTS) != 0 && fault->server != SERVER_ENTRA)
+		return error_set(err, ERR_CONFIGURATION,
+			"\"aadsts\" is for faults of the server entra only");
 	return 0;
 }
 

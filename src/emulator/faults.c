@@ -120,12 +120,12 @@ static bool is_for_connections(const struct fault *fault)
 	return fault->action == FAULT_RESET && fault->at == FAULT_AT_ACCEPT;
 }
 
-bool faults_take_connection(struct faults *faults)
+bool faults_take_connection(struct faults *faults, enum server_index server)
 {
 	struct fault *taken = NULL;
 	pthread_mutex_lock(&faults->lock);
 	for (size_t i = 0; i < faults->count && taken == NULL; i++)
-		if (is_for_connections(faults->queue[i]))
+		if (is_for_connections(faults->queue[i]) && faults->queue[i]->server == server)
 			taken = use(faults, i);
 	pthread_mutex_unlock(&faults->lock);
 	fault_unref(taken);
@@ -138,21 +138,23 @@ bool fault_replaces_answer(const struct fault *fault)
 	       (fault->action == FAULT_RESET && fault->at != FAULT_AT_BODY);
 }
 
-static bool applies(const struct fault *fault, const char *account, bool gives_token)
+static bool applies(
+	const struct fault *fault, enum server_index server, const char *account, bool gives_token)
 {
-	if (is_for_connections(fault))
+	if (is_for_connections(fault) || fault->server != server)
 		return false;
 	if (fault->account[0] != '\0' && strcasecmp(fault->account, account) != 0)
 		return false;
 	return gives_token || fault->action == FAULT_DELAY || fault_replaces_answer(fault);
 }
 
-struct fault *faults_take(struct faults *faults, const char *account, bool gives_token)
+struct fault *faults_take(
+	struct faults *faults, enum server_index server, const char *account, bool gives_token)
 {
 	struct fault *taken = NULL;
 	pthread_mutex_lock(&faults->lock);
 	for (size_t i = 0; i < faults->count && taken == NULL; i++)
-		if (applies(faults->queue[i], account, gives_token))
+		if (applies(faults->queue[i], server, account, gives_token))
 			taken = use(faults, i);
 	pthread_mutex_unlock(&faults->lock);
 	return taken;

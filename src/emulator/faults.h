@@ -2,15 +2,16 @@
  * Scripted faults: a queue of what shall go wrong with the next requests.
  *
  * Each request takes the first fault of the queue that applies to it, and each new connection the
- * first that resets connections as they are accepted. A fault that only changes how a token is
- * given is left alone by a request that is refused and so gets none. Any thread may call any of it.
+ * first that resets connections as they are accepted. Each fault is for one server. A fault that
+ * only changes how a token is given is left alone by a request that is refused and so gets none.
+ * Any thread may call any of it.
  */
 #ifndef MRTOKEND_EMULATOR_FAULTS_H
 #define MRTOKEND_EMULATOR_FAULTS_H
 
 #include "base/error.h"
 #include "emulator/accounts.h"
-#include "emulator/server.h"
+#include "emulator/servers.h"
 
 #include <json-c/json.h>
 #include <stdatomic.h>
@@ -56,6 +57,8 @@ enum fault_member {
 	FAULT_HAS_ACCOUNT = 1 << 9,
 	FAULT_HAS_ACTION = 1 << 10,
 	FAULT_HAS_COUNT = 1 << 11,
+	FAULT_HAS_SERVER = 1 << 12,
+	FAULT_HAS_AADSTS = 1 << 13,
 };
 
 /* Does not change once it is in the queue, but for `left`, which is the queue's. */
@@ -69,7 +72,9 @@ struct fault {
 	enum fault_action_kind action;
 	const char *name; /* of the action */
 	enum fault_moment at;
+	enum server_index server;
 	char account[ACCOUNT_ID_LEN + 1]; /* "" for any */
+	int64_t aadsts; /* the code that Entra's error has; 0 for the status's own */
 	int64_t status;
 	struct text body;
 	char *content_type;
@@ -100,18 +105,19 @@ struct json_object *faults_list(struct faults *faults);
 /* Drop them all. Returns how many. */
 size_t faults_clear(struct faults *faults);
 
-/* Whether a new connection is to be reset; uses one up. */
-bool faults_take_connection(struct faults *faults);
+/* Whether a new connection to the server is to be reset; uses one up. */
+bool faults_take_connection(struct faults *faults, enum server_index server);
 
 /*
  * The fault that a request meets, one use of it used up.
  *
- * account      its account, or "" when its path names none
+ * account      its account, app or identity, or "" when it names none
  * gives_token  whether it is as it should be, and so would be answered with a token
  *
  * Returns NULL for none, or a fault to be given back by fault_unref().
  */
-struct fault *faults_take(struct faults *faults, const char *account, bool gives_token);
+struct fault *faults_take(
+	struct faults *faults, enum server_index server, const char *account, bool gives_token);
 
 void fault_unref(struct fault *fault);
 

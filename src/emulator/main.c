@@ -5,17 +5,20 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "emulator/arc_keys.h"
 #include "emulator/ca.h"
-#include "emulator/control.h"
+#include "emulator/device_codes.h"
 #include "emulator/emulator.h"
 #include "emulator/file.h"
+#include "emulator/identities.h"
 #include "emulator/options.h"
-#include "emulator/sts.h"
+#include "emulator/refresh_tokens.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
@@ -24,14 +27,9 @@
 
 #define PROGRAM "mrtoken-emulator"
 #define ENDPOINTS_NAME "endpoints.json"
+#define ARC_KEYS_NAME "azcmagent-tokens"
 #define EXIT_FAILED 1
 #define EXIT_USAGE 2
-
-/* In the order of enum server_index. The names are those of endpoints.json. */
-static const struct server_kind *const kinds[SERVER_COUNT] = {
-	[SERVER_STS] = &sts_kind,
-	[SERVER_CONTROL] = &control_kind,
-};
 
 /*
  * The directory, made if need be, for this process alone.
@@ -74,12 +72,48 @@ static void raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/*
+ * Where Azure Arc's keys go: where the option says, else where the real agent puts them, if that is
+ * there for us, else below our own directory.
+ */
+static int make_arc_keys(
+	struct emulator *emulator, const struct options *options, struct error *err)
+{
+	_cleanup_text_ struct text path = {0};
+	const char *directory = options->arc_directory;
+	if (directory == NULL && access(ARC_DIRECTORY, W_OK) == 0)
+		directory = ARC_DIRECTORY;
+	if (directory == NULL) {
+		char *own = realpath(options->directory, NULL);
+		if (own == NULL)
+			return error_set_errno(
+				err, errno, "cannot find the directory %.200s", options->directory);
+		text_appendf(&path, "%s/" ARC_KEYS_NAME, own);
+		free(own);
+		directory = text_string(&path);
+	}
+	if (directory == NULL)
+		return error_set(err, ERR_NO_MEMORY, "no memory for the keys of Azure Arc");
+	emulator->arc_keys = arc_keys_new(directory, err);
+	return emulator->arc_keys == NULL ? -1 : 0;
+}
+
+static int add_usual_identity(struct emulator *emulator, struct error *err)
+{
+	struct identity identity;
+	struct json_object *json = json_object_new_object();
+	json_object_object_add(json, "system_assigned", json_object_new_boolean(true));
+	int result = identity_from_json(&identity, IDENTITY_DEFAULT_CLIENT_ID, json, err);
+	json_object_put(json);
+	return result == 0 && identities_put(emulator->identities, &identity, err) >= 0 ? 0 : -1;
+}
+
 static int start_servers(
 	struct emulator *emulator, const struct ca_identity *identity, struct error *err)
 {
 	for (size_t i = 0; i < SERVER_COUNT; i++) {
 		emulator->servers[i] =
-			server_start(kinds[i], emulator, &emulator->stop, identity, err);
+			server_start(server_kinds[i], emulator, &emulator->stop, identity, err);
 		if (emulator->servers[i] == NULL)
 			return -1;
 	}
@@ -92,7 +126,7 @@ static int publish_endpoints(const struct emulator *emulator, int directory_fd, 
 	_cleanup_text_ struct text line = {0};
 	for (size_t i = 0; i < SERVER_COUNT; i++)
 		text_appendf(&line, "%s\"%s\":\"%s://127.0.0.1:%u\"", i == 0 ? "{" : ",",
-			kinds[i]->name, kinds[i]->has_tls ? "https" : "http",
+			server_kinds[i]->name, server_kinds[i]->has_tls ? "https" : "http",
 			(unsigned)server_port(emulator->servers[i]));
 	text_append(&line, "}\n");
 	const char *string = text_string(&line);
@@ -135,6 +169,12 @@ static int serve(struct emulator *emulator, const struct options *options, const
 	/* That of an earlier run leads nowhere. */
 	unlinkat(directory_fd, ENDPOINTS_NAME, 0);
 	int result = ca_issue(directory_fd, &identity, &is_new, err);
+	if (result == 0 && !ca_identity_thumbprint(&identity, emulator->server_thumbprint))
+		result = error_set(err, ERR_SYSTEM, "cannot digest the server's certificate");
+	if (result == 0)
+		result = make_arc_keys(emulator, options, err);
+	if (result == 0)
+		result = add_usual_identity(emulator, err);
 	if (result == 0)
 		result = start_servers(emulator, &identity, err);
 	ca_identity_free(&identity);
@@ -154,15 +194,55 @@ static int serve(struct emulator *emulator, const struct options *options, const
 	return result;
 }
 
+static void make_all(struct emulator *emulator)
+{
+	settings_init(&emulator->settings);
+	emulator->accounts = accounts_new();
+	emulator->tenants = tenants_new();
+	emulator->apps = apps_new();
+	emulator->device_codes = device_codes_new();
+	emulator->refresh_tokens = refresh_tokens_new();
+	emulator->identities = identities_new();
+	emulator->kept_tokens = kept_tokens_new();
+	emulator->faults = faults_new();
+	emulator->record = record_new();
+}
+
+/* And the secrets, which may fail as well. */
+static bool has_all(struct emulator *emulator)
+{
+	return emulator->accounts != NULL && emulator->tenants != NULL && emulator->apps != NULL &&
+	       emulator->device_codes != NULL && emulator->refresh_tokens != NULL &&
+	       emulator->identities != NULL && identity_secrets_make(&emulator->identity_secrets) &&
+	       emulator->kept_tokens != NULL && emulator->faults != NULL &&
+	       emulator->record != NULL;
+}
+
+static void free_all(struct emulator *emulator)
+{
+	record_free(emulator->record);
+	faults_free(emulator->faults);
+	kept_tokens_free(emulator->kept_tokens);
+	arc_keys_free(emulator->arc_keys);
+	identities_free(emulator->identities);
+	refresh_tokens_free(emulator->refresh_tokens);
+	device_codes_free(emulator->device_codes);
+	apps_free(emulator->apps);
+	tenants_free(emulator->tenants);
+	accounts_free(emulator->accounts);
+	signing_key_free(emulator->sts_key);
+	signing_key_free(emulator->entra_key);
+}
+
 static int run(int argc, char **argv, struct emulator *emulator, const sigset_t *signals)
 {
 	struct error err = ERROR_INIT;
 	struct options options;
-	if (emulator->accounts == NULL || emulator->faults == NULL || emulator->record == NULL) {
+	if (!has_all(emulator)) {
 		log_error("no memory");
 		return EXIT_FAILED;
 	}
-	if (options_read(argc, argv, &options, emulator->accounts, &err) != 0) {
+	if (options_read(argc, argv, &options, emulator, &err) != 0) {
 		log_error("%s", err.message);
 		return EXIT_USAGE;
 	}
@@ -170,10 +250,10 @@ static int run(int argc, char **argv, struct emulator *emulator, const sigset_t 
 		fputs(options.wants_help ? options_help : PROGRAM " " PACKAGE_VERSION "\n", stdout);
 		return fflush(stdout) == 0 ? 0 : EXIT_FAILED;
 	}
-	atomic_init(&emulator->settings.token_lifetime_s, options.token_lifetime_s);
-	atomic_init(&emulator->settings.date_offset_s, 0);
-	emulator->issuer = token_issuer_new(&err);
-	if (emulator->issuer == NULL || serve(emulator, &options, signals, &err) != 0) {
+	atomic_store(&emulator->settings.token_lifetime_s, options.token_lifetime_s);
+	emulator->sts_key = signing_key_new(&err);
+	emulator->entra_key = emulator->sts_key == NULL ? NULL : signing_key_new(&err);
+	if (emulator->entra_key == NULL || serve(emulator, &options, signals, &err) != 0) {
 		log_error("%s", err.message);
 		return err.code == ERR_CONFIGURATION ? EXIT_USAGE : EXIT_FAILED;
 	}
@@ -197,14 +277,9 @@ int main(int argc, char **argv)
 		log_error("the system refuses a condition variable");
 		return EXIT_FAILED;
 	}
-	emulator.accounts = accounts_new();
-	emulator.faults = faults_new();
-	emulator.record = record_new();
+	make_all(&emulator);
 	int status = run(argc, argv, &emulator, &signals);
-	record_free(emulator.record);
-	faults_free(emulator.faults);
-	accounts_free(emulator.accounts);
-	token_issuer_free(emulator.issuer);
+	free_all(&emulator);
 	stop_destroy(&emulator.stop);
 	return status;
 }

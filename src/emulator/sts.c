@@ -1,7 +1,9 @@
 #include "emulator/sts.h"
 
-#include "base/clock.h"
-#include "emulator/emulator.h"
+#include "emulator/bearer.h"
+#include "emulator/exchange.h"
+#include "emulator/random.h"
+#include "emulator/token.h"
 
 #include <ctype.h>
 #include <openssl/rand.h>
@@ -9,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #define PATH_HEAD "/Accounts/"
 #define PATH_TAIL "/token"
@@ -22,6 +23,7 @@ struct verdict {
 	int status;
 	const char *complaint; /* static; no '"' in it, because it goes into a quoted string */
 	char account[ACCOUNT_ID_LEN + 1]; /* as in the path; "" when the path has none */
+	char tenant[UUID_SIZE]; /* of the token that was shown, or TENANT_NONE */
 };
 
 static int refuse(struct verdict *verdict, int status, const char *complaint)
@@ -61,18 +63,6 @@ static int check_query(const struct request *request, struct verdict *verdict)
 		"The query has something other than one api-version=" API_VERSION ".");
 }
 
-static int check_no_body(const struct request *request, struct verdict *verdict)
-{
-	size_t count = 0;
-	const char *length = request_header(request, "Content-Length", &count);
-	if (count > 1 || (count == 1 && strcmp(length, "0") != 0) || request->body.len > 0 ||
-		request->body_is_cut || request_header(request, "Transfer-Encoding", NULL) != NULL)
-		return refuse(verdict, 400, "The request has a body.");
-	if (request_header(request, "Content-Type", NULL) != NULL)
-		return refuse(verdict, 400, "The request has a Content-Type and no body.");
-	return 0;
-}
-
 static int check_accept(const struct request *request, struct verdict *verdict)
 {
 	size_t count = 0;
@@ -102,6 +92,28 @@ static int check_correlation_vector(const struct request *request, struct verdic
 	return 0;
 }
 
+static int check_bearer(struct emulator *emulator, const struct request *request, const char *token,
+	struct verdict *verdict)
+{
+	struct bearer bearer;
+	const char *complaint =
+		bearer_check(emulator, request_header(request, "Host", NULL), token, &bearer);
+	if (complaint != NULL)
+		return refuse(verdict, 401, complaint);
+	switch (accounts_check_principal(emulator->accounts, verdict->account, bearer.tenant_id,
+		bearer.client_id, bearer.object_id)) {
+	case ACCOUNT_UNKNOWN:
+		return refuse(verdict, 401, "The account is unknown.");
+	case ACCOUNT_TENANT_WRONG:
+		return refuse(verdict, 401, "The token is of another tenant than the account.");
+	case ACCOUNT_FORBIDS:
+		return refuse(verdict, 403, "The account does not permit this app.");
+	default:
+		memcpy(verdict->tenant, bearer.tenant_id, sizeof(verdict->tenant));
+		return 0;
+	}
+}
+
 static int check_authorization(
 	struct emulator *emulator, const struct request *request, struct verdict *verdict)
 {
@@ -117,8 +129,11 @@ static int check_authorization(
 			verdict, 401, "Authorization does not begin with Bearer and a space.");
 	const char *id = value + strlen(scheme);
 	const char *colon = strchr(id, ':');
+	if (colon == NULL && bearer_is_jwt(id))
+		return check_bearer(emulator, request, id, verdict);
 	if (colon == NULL)
-		return refuse(verdict, 401, "The bearer token is not {accountId}:{accountKey}.");
+		return refuse(verdict, 401,
+			"The bearer token is not {accountId}:{accountKey}, nor a JWT.");
 	if (colon - id != ACCOUNT_ID_LEN || strncasecmp(id, verdict->account, ACCOUNT_ID_LEN) != 0)
 		return refuse(verdict, 401,
 			"The account identifier of the bearer token is not that of the path.");
@@ -134,18 +149,25 @@ static int check_authorization(
 	}
 }
 
+static int check_no_body(const struct request *request, struct verdict *verdict)
+{
+	const char *complaint = exchange_check_no_body(request);
+	if (complaint != NULL)
+		return refuse(verdict, 400, complaint);
+	if (request_header(request, "Content-Type", NULL) != NULL)
+		return refuse(verdict, 400, "The request has a Content-Type and no body.");
+	return 0;
+}
+
 static void check(struct emulator *emulator, const struct request *request, struct verdict *verdict)
 {
-	size_t hosts = 0;
-	const char *host = request_header(request, "Host", &hosts);
+	const char *complaint = exchange_check_protocol(request);
 	if (check_path(request, verdict) != 0)
 		return;
 	if (strcmp(request->method, "GET") != 0)
 		refuse(verdict, 405, "The method is not GET.");
-	else if (strcmp(request->version, "HTTP/1.1") != 0)
-		refuse(verdict, 505, "The protocol is not HTTP/1.1.");
-	else if (hosts != 1 || *host == '\0')
-		refuse(verdict, 400, "There is not exactly one Host header.");
+	else if (complaint != NULL)
+		refuse(verdict, strcmp(request->version, "HTTP/1.1") != 0 ? 505 : 400, complaint);
 	else if (check_query(request, verdict) == 0 && check_no_body(request, verdict) == 0 &&
 		 check_accept(request, verdict) == 0 &&
 		 check_correlation_vector(request, verdict) == 0)
@@ -192,20 +214,12 @@ static void fill_error(struct answer *answer, int status, const char *sentence)
 	}
 }
 
-static int64_t now_s(struct emulator *emulator)
-{
-	return clock_realtime_s(&clock_system) + atomic_load(&emulator->settings.date_offset_s);
-}
-
-/* What every answer has: A.5, A.7. */
-static void fill_common(struct emulator *emulator, struct answer *answer)
+/* What every answer has beside its Date: A.5, A.7. */
+static void fill_common(struct answer *answer)
 {
 	unsigned char random[16];
 	char encoded[25];
 	char vector[CORRELATION_VECTOR_LEN + 3];
-	char date[40];
-	struct tm utc;
-	time_t now = (time_t)now_s(emulator);
 	if (RAND_bytes(random, sizeof(random)) != 1)
 		memset(random, 0, sizeof(random));
 	base64_encode(random, sizeof(random), encoded);
@@ -214,109 +228,64 @@ static void fill_common(struct emulator *emulator, struct answer *answer)
 	answer_set_header(answer, "X-Content-Type-Options", "nosniff");
 	answer_set_header(answer, "Cache-Control", "no-store, no-cache");
 	answer_set_header(answer, "Pragma", "no-cache");
-	if (gmtime_r(&now, &utc) != NULL &&
-		strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &utc) > 0)
-		answer_set_header(answer, "Date", date);
 }
 
-static void fill_token(struct emulator *emulator, const char *account, const struct fault *fault,
-	struct answer *answer)
+static void fill_token(const struct exchange *exchange, const struct verdict *verdict)
 {
 	struct error err = ERROR_INIT;
+	struct emulator *emulator = exchange->emulator;
+	struct answer *answer = exchange->answer;
 	char *token = NULL;
-	int64_t lifetime_s = atomic_load(&emulator->settings.token_lifetime_s);
-	if (fault != NULL && fault->action == FAULT_TOKEN)
-		lifetime_s = fault->lifetime_s;
-	if (fault != NULL && fault->action == FAULT_SAME_TOKEN)
-		token = accounts_last_token(emulator->accounts, account);
+	int64_t lifetime_s =
+		exchange_lifetime_s(exchange, atomic_load(&emulator->settings.token_lifetime_s));
+	if (exchange_repeats_token(exchange))
+		token = accounts_last_token(emulator->accounts, verdict->account);
 	if (token == NULL)
-		token = token_issue(emulator->issuer, account, now_s(emulator), lifetime_s, &err);
+		token = token_issue(emulator->sts_key, verdict->account, verdict->tenant,
+			emulator_now_s(emulator), lifetime_s, &err);
 	if (token == NULL) {
 		log_error("%s", err.message);
 		fill_error(answer, 500, "");
 		return;
 	}
-	accounts_keep_token(emulator->accounts, account, token);
+	accounts_keep_token(emulator->accounts, verdict->account, token);
 	answer->status = 200;
 	answer_set_header(answer, "Content-Type", "application/json; charset=utf-8");
 	text_appendf(&answer->body, "{\"AccessToken\":\"%s\"}", token);
 	free(token);
 }
 
-/* The answer that a fault puts in the place of the service's. */
-static void fill_scripted(const struct fault *fault, struct answer *answer)
+static void fill_answer(const struct exchange *exchange, const struct verdict *verdict)
 {
-	fill_error(answer, (int)fault->status, "The emulator was told to answer so.");
-	if ((fault->members & FAULT_HAS_BODY) == 0)
-		return;
-	text_free(&answer->body);
-	text_append_bytes(&answer->body, fault->body.data, fault->body.len);
-	answer_set_header(answer, "Content-Type", "application/json; charset=utf-8");
-}
-
-static void apply_fault(const struct fault *fault, struct answer *answer)
-{
-	static const enum delivery deliveries[] = {
-		[FAULT_RESET] = DELIVERY_RESET_MID,
-		[FAULT_TRUNCATE] = DELIVERY_TRUNCATED,
-		[FAULT_SLOW_BODY] = DELIVERY_SLOW,
-		[FAULT_OVERSIZE] = DELIVERY_PADDED,
-		[FAULT_TOKEN] = DELIVERY_WHOLE, /* the last: gives the table its size */
-	};
-	answer->delivery = deliveries[fault->action];
-	answer->padded_len = (uint64_t)fault->size;
-	answer->pause_ms = fault->pause_ms;
-	if (fault->content_type != NULL)
-		answer_set_header(answer, "Content-Type", fault->content_type);
-	else if (fault->action == FAULT_WRONG_TYPE)
-		answer_set_header(answer, "Content-Type", "text/html; charset=utf-8");
-	for (size_t i = 0; i < fault->header_count; i++)
-		answer_set_header(answer, fault->headers[i].name, fault->headers[i].value);
-}
-
-static void fill_answer(struct emulator *emulator, const struct verdict *verdict,
-	const struct fault *fault, struct answer *answer)
-{
-	if (fault != NULL && fault->delay_ms > 0 && stop_wait(&emulator->stop, fault->delay_ms)) {
-		answer->delivery = DELIVERY_NONE;
-		return;
-	}
-	if (fault != NULL && fault->action == FAULT_RESET && fault->at == FAULT_AT_HEADERS) {
-		answer->delivery = DELIVERY_RESET;
-		return;
-	}
-	fill_common(emulator, answer);
-	if (fault != NULL && fault_replaces_answer(fault))
-		fill_scripted(fault, answer);
+	struct answer *answer = exchange->answer;
+	fill_common(answer);
+	if (exchange_is_scripted(exchange))
+		fill_error(answer, (int)exchange->fault->status, EXCHANGE_TOLD);
 	else if (verdict->status != 0)
 		fill_error(answer, verdict->status, verdict->complaint);
 	else
-		fill_token(emulator, verdict->account, fault, answer);
-	if (fault != NULL)
-		apply_fault(fault, answer);
+		fill_token(exchange, verdict);
 }
 
 static void handle(void *context, const struct request *request, struct answer *answer)
 {
 	struct emulator *emulator = context;
-	struct verdict verdict = {0};
+	struct verdict verdict = {.tenant = TENANT_NONE};
+	struct exchange exchange = {
+		.emulator = emulator,
+		.server = SERVER_STS,
+		.request = request,
+		.answer = answer,
+	};
 	check(emulator, request, &verdict);
-	struct fault *fault = faults_take(emulator->faults, verdict.account, verdict.status == 0);
-	const char *fault_name = fault == NULL ? NULL : fault->name;
-	uint64_t number =
-		record_add(emulator->record, sts_kind.name, request, fault_name, verdict.complaint);
-	fill_answer(emulator, &verdict, fault, answer);
-	if (answer->delivery != DELIVERY_NONE && answer->delivery != DELIVERY_RESET)
-		record_answered(emulator->record, number, answer->status);
-	answer->log_note = verdict.complaint;
-	answer->log_fault = fault_name;
-	fault_unref(fault);
+	if (exchange_begin(&exchange, verdict.account, verdict.status == 0, verdict.complaint))
+		fill_answer(&exchange, &verdict);
+	exchange_end(&exchange);
 }
 
 static bool reset_at_accept(void *context)
 {
-	struct emulator *emulator = context;
-	return faults_take_connection(emulator->faults);
+	return exchange_resets(context, SERVER_STS);
 }
 
 const struct server_kind sts_kind = {

@@ -106,6 +106,10 @@ class Emulator:
         return self.endpoints["sts"]
 
     @property
+    def entra(self):
+        return self.endpoints["entra"]
+
+    @property
     def control(self):
         return self.endpoints["control"]
 
@@ -132,10 +136,11 @@ class Emulator:
     def health(self):
         return self._control("GET", "/v1/health")
 
-    def requests(self, after=0, wait_ms=0):
+    def requests(self, after=0, wait_ms=0, server=None):
         """What it received after that number; waits for the first of them if there is none yet."""
         query = {"after": after, "wait_ms": wait_ms}
-        return self._control("GET", "/v1/requests", params=query)["requests"]
+        found = self._control("GET", "/v1/requests", params=query)["requests"]
+        return [one for one in found if server in (None, one["server"])]
 
     def wait_for_requests(self, count, after=0, wait_ms=30000):
         """Wait until there are `count` after that number, and return them."""
@@ -168,11 +173,59 @@ class Emulator:
         listed = self._control("GET", "/v1/accounts")["accounts"]
         return {account["id"]: account["keys"] for account in listed}
 
-    def put_account(self, identifier, *keys):
-        return self._control("PUT", f"/v1/accounts/{identifier}", json={"keys": list(keys)})
+    def put_account(self, identifier, *keys, **members):
+        """Add it or replace its keys; `apps` and `tenant` say whose Entra tokens it takes."""
+        body = {"keys": list(keys), **members}
+        return self._control("PUT", f"/v1/accounts/{identifier}", json=body)
 
     def delete_account(self, identifier):
         return self._control("DELETE", f"/v1/accounts/{identifier}")
+
+    def tenants(self):
+        return self._control("GET", "/v1/tenants")["tenants"]
+
+    def put_tenant(self, identifier, **members):
+        return self._control("PUT", f"/v1/tenants/{identifier}", json=members)
+
+    def delete_tenant(self, identifier):
+        return self._control("DELETE", f"/v1/tenants/{identifier}")
+
+    def apps(self):
+        """{client identifier: the app, without its secrets}"""
+        return {app["id"]: app for app in self._control("GET", "/v1/apps")["apps"]}
+
+    def put_app(self, client_id, **members):
+        """Register an app of Entra; the manual has the members."""
+        return self._control("PUT", f"/v1/apps/{client_id}", json=members)
+
+    def delete_app(self, client_id):
+        return self._control("DELETE", f"/v1/apps/{client_id}")
+
+    def device_codes(self):
+        return self._control("GET", "/v1/device-codes")["device_codes"]
+
+    def decide_device_code(self, user_code, state, **members):
+        """Be the user who approves or declines, or the time that makes the code expire."""
+        body = {"state": state, **members}
+        return self._control("PUT", f"/v1/device-codes/{user_code}", json=body)
+
+    def revoke_refresh_tokens(self):
+        return self._control("DELETE", "/v1/refresh-tokens")["deleted"]
+
+    def identities(self):
+        listed = self._control("GET", "/v1/identities")["identities"]
+        return {identity["id"]: identity for identity in listed}
+
+    def put_identity(self, client_id, **members):
+        """Give the host a managed identity; the manual has the members."""
+        return self._control("PUT", f"/v1/identities/{client_id}", json=members)
+
+    def delete_identity(self, client_id):
+        return self._control("DELETE", f"/v1/identities/{client_id}")
+
+    def environment(self, server):
+        """The variables that a client of that server finds in its environment."""
+        return self._control("GET", "/v1/environment")[server]
 
     def settings(self):
         return self._control("GET", "/v1/settings")
