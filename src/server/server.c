@@ -162,8 +162,9 @@ static void *server_main(void *context)
 {
 	struct server *server = context;
 	while (read_mail(server)) {
-		wait_and_serve(server, 60000);
+		/* Before the wait: one that was empty as it closed gives no sign of its own. */
 		sweep_doors(server);
+		wait_and_serve(server, 60000);
 	}
 	for (size_t i = 0; i < server->door_count; i++)
 		door_begin_closing(server->doors[i]);

@@ -351,6 +351,13 @@ class Daemon:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
+    def wait_for_descriptors(self, most):
+        """Wait until it has no more than these: one that a client closed it closes soon after."""
+        deadline = time.monotonic() + SECONDS
+        while (found := self.descriptors()) > most:
+            assert time.monotonic() < deadline, f"{found} descriptors stay, expected {most}"
+            time.sleep(0.01)
+
     def resident_kib(self):
         status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0])
