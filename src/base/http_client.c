@@ -2,12 +2,17 @@
 
 #include "base/text.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/ssl.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,6 +28,11 @@ struct http_flight {
 	char *ca_file;
 	struct curl_slist *headers;
 	struct curl_slist secret_header; /* stands first and points into secret memory */
+	const struct secret *form; /* the caller's, or NULL */
+	bool is_for_host;
+	char thumbprint[41]; /* "" for the usual check */
+	long connect_timeout_ms;
+	long total_timeout_ms;
 	struct secret *body;
 	size_t body_max;
 	bool is_too_long;
@@ -47,6 +57,8 @@ struct http_client {
 	struct origin *origins;
 	struct http_flight *active;
 	bool has_room; /* a place became free that nobody has been given yet */
+	struct curl_waitfd *waits; /* the caller's descriptors, in libcurl's form */
+	size_t wait_capacity;
 };
 
 static pthread_once_t curl_started = PTHREAD_ONCE_INIT;
@@ -114,6 +126,7 @@ void http_client_free(struct http_client *client)
 		curl_multi_cleanup(client->multi);
 	if (client->share != NULL)
 		curl_share_cleanup(client->share);
+	free(client->waits);
 	free(client);
 }
 
@@ -164,6 +177,81 @@ static size_t take_header(char *bytes, size_t size, size_t count, void *context)
 	return len;
 }
 
+bool http_url_is_of_host(const char *url)
+{
+	char host[64];
+	struct in_addr v4;
+	struct in6_addr v6;
+	size_t scheme = strncasecmp(url, "http://", 7) == 0	? 7
+			: strncasecmp(url, "https://", 8) == 0 ? 8
+							       : 0;
+	const char *start = url + scheme;
+	bool is_v6 = *start == '[';
+	size_t len = is_v6 ? strcspn(++start, "]") : strcspn(start, ":/?#");
+	if (scheme == 0 || len == 0 || len >= sizeof(host))
+		return false;
+	/* What could end the host elsewhere in the eyes of another parser is not looked into. */
+	const char *end = start + len + (is_v6 ? 1 : 0);
+	if ((is_v6 && start[len] != ']') || (*end != '\0' && strchr(":/?#", *end) == NULL) ||
+		strpbrk(url, "@\\ \t\r\n") != NULL)
+		return false;
+	memcpy(host, start, len);
+	host[len] = '\0';
+	if (is_v6)
+		return inet_pton(AF_INET6, host, &v6) == 1 &&
+		       (IN6_IS_ADDR_LOOPBACK(&v6) || IN6_IS_ADDR_LINKLOCAL(&v6));
+	if (strcasecmp(host, "localhost") == 0)
+		return true;
+	if (inet_pton(AF_INET, host, &v4) != 1)
+		return false;
+	uint32_t address = ntohl(v4.s_addr);
+	return address >> 24 == 127 || address >> 16 == 0xa9fe; /* 169.254.0.0/16 */
+}
+
+/* Is this the certificate that was announced? Nothing else of it counts. */
+static int check_thumbprint(X509_STORE_CTX *store, void *context)
+{
+	const struct http_flight *flight = context;
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned len = 0;
+	char words[41] = "";
+	X509 *certificate = X509_STORE_CTX_get0_cert(store);
+	if (certificate != NULL && X509_digest(certificate, EVP_sha1(), digest, &len) == 1 &&
+		len == 20)
+		for (unsigned i = 0; i < len; i++)
+			snprintf(words + (size_t)2 * i, 3, "%02x", digest[i]);
+	if (strcasecmp(words, flight->thumbprint) == 0)
+		return 1;
+	X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_UNTRUSTED);
+	return 0;
+}
+
+static CURLcode trust_thumbprint(CURL *easy, void *tls_context, void *context)
+{
+	(void)easy;
+	SSL_CTX_set_cert_verify_callback(tls_context, check_thumbprint, context);
+	return CURLE_OK;
+}
+
+/* Whom to trust: the authorities, or the one certificate. Returns false when it cannot be said. */
+static bool configure_trust(struct http_flight *flight)
+{
+	CURL *easy = flight->easy;
+	if (flight->thumbprint[0] != '\0') {
+		/* Never a connection or a session whose server was checked in another way. */
+		curl_easy_setopt(easy, CURLOPT_SHARE, NULL);
+		curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+		curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+		curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, flight);
+		return curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L) == CURLE_OK &&
+		       curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, trust_thumbprint) ==
+			       CURLE_OK;
+	}
+	return curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
+	       (flight->ca_file == NULL ||
+		       curl_easy_setopt(easy, CURLOPT_CAINFO, flight->ca_file) == CURLE_OK);
+}
+
 static bool flight_configure(struct http_flight *flight)
 {
 	CURL *easy = flight->easy;
@@ -176,14 +264,22 @@ static bool flight_configure(struct http_flight *flight)
 	 * checked. */
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, flight);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
-	curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+	if (flight->form != NULL) {
+		/* Not copied: libcurl sends it from where it is. */
+		curl_easy_setopt(easy, CURLOPT_POST, 1L);
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, secret_bytes(flight->form));
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+			(curl_off_t)secret_len(flight->form));
+	} else {
+		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+	}
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	/* A name that is still being resolved when its time is over is left to its thread; without
 	 * this, libcurl waits for that thread, and all other accounts with it. */
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_TIMEOUT_MS);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)HTTP_TOTAL_TIMEOUT_MS);
+	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, flight->connect_timeout_ms);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, flight->total_timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, flight);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
@@ -191,14 +287,15 @@ static bool flight_configure(struct http_flight *flight)
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, flight->curl_error);
 	curl_easy_setopt(easy, CURLOPT_SHARE, flight->client->share);
 	if (curl_easy_setopt(easy, CURLOPT_URL, flight->url) != CURLE_OK ||
-		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https") != CURLE_OK ||
+		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,
+			flight->is_for_host ? "http,https" : "https") != CURLE_OK ||
+		(flight->is_for_host &&
+			curl_easy_setopt(easy, CURLOPT_NOPROXY, "*") != CURLE_OK) ||
 		curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) !=
 			CURLE_OK ||
-		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) != CURLE_OK ||
-		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) != CURLE_OK)
+		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) != CURLE_OK)
 		return false;
-	return flight->ca_file == NULL ||
-	       curl_easy_setopt(easy, CURLOPT_CAINFO, flight->ca_file) == CURLE_OK;
+	return configure_trust(flight);
 }
 
 /* Give the flight its handle and send it off. Those that wait have neither handle nor buffer. */
@@ -219,7 +316,7 @@ static bool flight_launch(struct http_flight *flight)
 	return true;
 }
 
-struct http_flight *http_client_get(struct http_client *client, const struct http_request *request,
+struct http_flight *http_client_send(struct http_client *client, const struct http_request *request,
 	http_done_fn done, void *context, struct error *err)
 {
 	struct http_flight *flight = calloc(1, sizeof(*flight));
@@ -229,6 +326,34 @@ struct http_flight *http_client_get(struct http_client *client, const struct htt
 	flight->done = done;
 	flight->context = context;
 	flight->body_max = request->body_max;
+	flight->form = request->form;
+	flight->is_for_host = request->is_for_host;
+	flight->connect_timeout_ms = request->connect_timeout_ms > 0
+					     ? (long)request->connect_timeout_ms
+					     : HTTP_CONNECT_TIMEOUT_MS;
+	flight->total_timeout_ms = request->total_timeout_ms > 0 ? (long)request->total_timeout_ms
+								 : HTTP_TOTAL_TIMEOUT_MS;
+	if (request->is_for_host && !http_url_is_of_host(request->url)) {
+		error_set(err, ERR_CONFIGURATION,
+			"found the address %s, expected one of this host itself: loopback or "
+			"link-local, as a number",
+			request->url);
+		free(flight);
+		return NULL;
+	}
+	if (request->server_thumbprint != NULL) {
+		size_t len = strlen(request->server_thumbprint);
+		if (len != sizeof(flight->thumbprint) - 1 ||
+			strspn(request->server_thumbprint, "0123456789abcdefABCDEF") != len) {
+			error_set(err, ERR_CONFIGURATION,
+				"found a thumbprint of %zu characters, expected SHA-1 as 40 "
+				"hexadecimal digits",
+				len);
+			free(flight);
+			return NULL;
+		}
+		memcpy(flight->thumbprint, request->server_thumbprint, len);
+	}
 	flight->url = strdup(request->url);
 	flight->origin = origin_of(client, request->url);
 	if (flight->url == NULL || flight->origin == NULL)
@@ -472,6 +597,32 @@ static unsigned land_flights(struct http_client *client)
 
 void http_client_run(struct http_client *client, int timeout_ms)
 {
+	http_client_run_with(client, NULL, 0, timeout_ms);
+}
+
+/* A copy for libcurl in the client, or NULL: none, or no memory for it. */
+static struct curl_waitfd *copy_polls(
+	struct http_client *client, const struct pollfd *polls, size_t count)
+{
+	if (count > client->wait_capacity) {
+		struct curl_waitfd *waits = reallocarray(client->waits, count, sizeof(*waits));
+		if (waits == NULL)
+			return NULL;
+		client->waits = waits;
+		client->wait_capacity = count;
+	}
+	for (size_t i = 0; i < count; i++)
+		client->waits[i] = (struct curl_waitfd){
+			.fd = polls[i].fd,
+			.events = (short)((polls[i].events & POLLIN ? CURL_WAIT_POLLIN : 0) |
+					  (polls[i].events & POLLOUT ? CURL_WAIT_POLLOUT : 0)),
+		};
+	return count == 0 ? NULL : client->waits;
+}
+
+void http_client_run_with(
+	struct http_client *client, struct pollfd *polls, size_t count, int timeout_ms)
+{
 	int running = 0;
 	for (struct origin *o = client->origins; o != NULL && client->has_room; o = o->next)
 		origin_advance(o);
@@ -479,8 +630,13 @@ void http_client_run(struct http_client *client, int timeout_ms)
 	curl_multi_perform(client->multi, &running);
 	/* What was done by now must not wait for the next event. */
 	if (land_flights(client) > 0)
-		return;
-	curl_multi_poll(client->multi, NULL, 0, timeout_ms, NULL);
+		timeout_ms = 0;
+	struct curl_waitfd *waits = copy_polls(client, polls, count);
+	curl_multi_poll(client->multi, waits, waits == NULL ? 0 : (unsigned)count, timeout_ms, NULL);
+	/* libcurl does not tell of a hang-up. */
+	if (count > 0 && poll(polls, (nfds_t)count, 0) <= 0)
+		for (size_t i = 0; i < count; i++)
+			polls[i].revents = 0;
 	curl_multi_perform(client->multi, &running);
 	land_flights(client);
 }

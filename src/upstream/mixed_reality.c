@@ -4,7 +4,7 @@
  */
 #include "base/text.h"
 #include "token/jwt.h"
-#include "upstream/detail.h"
+#include "base/detail.h"
 #include "upstream/upstream.h"
 
 #include <json-c/json.h>
@@ -115,8 +115,9 @@ static void end_with_status(
 	char challenge[DETAIL_MAX] = "";
 	char body[DETAIL_MAX] = "";
 	detail_copy(exchange->authorization, exchange->secret_offset, response->challenge,
-		strlen(response->challenge), challenge);
-	detail_of_body(exchange->authorization, exchange->secret_offset, response->body, body);
+		strlen(response->challenge), challenge, sizeof(challenge));
+	detail_of_body(exchange->authorization, exchange->secret_offset, response->body, body,
+		sizeof(body));
 	error_set(&err, code, "%s answered %d%s%s with %s%s%s%s", exchange->account->endpoint,
 		response->status, challenge[0] == '\0' ? "" : ", ", challenge, body,
 		response->correlation_vector[0] == '\0' ? "" : ", MS-CV ",
@@ -136,7 +137,8 @@ static struct secret *read_token(const struct upstream_exchange *exchange,
 		strchr("; \t", response->content_type[16]) == NULL) {
 		char type[DETAIL_MAX];
 		detail_copy(exchange->authorization, exchange->secret_offset,
-			response->content_type, strlen(response->content_type), type);
+			response->content_type, strlen(response->content_type), type,
+			sizeof(type));
 		error_set(err, ERR_UPSTREAM_FORMAT,
 			"found Content-Type %s, expected application/json (is a proxy or a captive "
 			"portal in between?)",
@@ -275,7 +277,7 @@ static void on_bearer(void *context, const struct secret *bearer, const struct e
 		.ca_file = exchange->account->ca_file,
 		.body_max = ANSWER_MAX,
 	};
-	exchange->flight = http_client_get(exchange->client, &request, on_answer, exchange, &err);
+	exchange->flight = http_client_send(exchange->client, &request, on_answer, exchange, &err);
 	if (exchange->flight == NULL)
 		exchange_end(exchange, NULL, &err);
 }

@@ -349,7 +349,7 @@ static struct http_flight *get_with(struct http_client *client, const struct htt
 	http_done_fn done, void *context)
 {
 	struct error err = ERROR_INIT;
-	struct http_flight *flight = http_client_get(client, request, done, context, &err);
+	struct http_flight *flight = http_client_send(client, request, done, context, &err);
 	ck_assert_ptr_nonnull(flight);
 	return flight;
 }

@@ -203,7 +203,7 @@ static void go_round(struct upstream_exchange *exchange)
 {
 	static const struct http_request request = {.url = "http://127.0.0.1:1/", .body_max = 1};
 	struct error err = ERROR_INIT;
-	exchange->flight = http_client_get(exchange->client, &request, on_flight, exchange, &err);
+	exchange->flight = http_client_send(exchange->client, &request, on_flight, exchange, &err);
 	ck_assert_ptr_nonnull(exchange->flight);
 }
 

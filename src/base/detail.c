@@ -1,4 +1,4 @@
-#include "upstream/detail.h"
+#include "base/detail.h"
 
 #include "base/error.h"
 #include "base/text.h"
@@ -44,6 +44,8 @@ static struct secret *unescape(const char *words, size_t len)
 
 bool detail_repeats(const struct secret *line, size_t secret_offset, const char *words, size_t len)
 {
+	if (line == NULL)
+		return false;
 	const char *credential = secret_bytes(line) + secret_offset;
 	size_t credential_len = secret_len(line) - secret_offset;
 	size_t window = credential_len < WINDOW ? credential_len : WINDOW;
@@ -57,14 +59,14 @@ bool detail_repeats(const struct secret *line, size_t secret_offset, const char 
 }
 
 void detail_copy(const struct secret *line, size_t secret_offset, const char *words, size_t len,
-	char out[DETAIL_MAX])
+	char *out, size_t out_size)
 {
 	if (detail_repeats(line, secret_offset, words, len)) {
 		strcpy(out, "(withheld: it repeats the credential)"); // NOLINT
 		return;
 	}
 	size_t written = 0;
-	for (size_t i = 0; i < len && written < DETAIL_MAX - 1;) {
+	for (size_t i = 0; i < len && written < out_size - 1;) {
 		size_t run = 0;
 		while (i + run < len && is_token_letter(words[i + run]))
 			run++;
@@ -73,7 +75,7 @@ void detail_copy(const struct secret *line, size_t secret_offset, const char *wo
 			i += run;
 		} else {
 			out[written++] = words[i++];
-			for (; run > 1 && written < DETAIL_MAX - 1; run--)
+			for (; run > 1 && written < out_size - 1; run--)
 				out[written++] = words[i++];
 		}
 	}
@@ -82,7 +84,7 @@ void detail_copy(const struct secret *line, size_t secret_offset, const char *wo
 }
 
 void detail_of_body(const struct secret *line, size_t secret_offset,
-	const struct secret *body_secret, char out[DETAIL_MAX])
+	const struct secret *body_secret, char *out, size_t out_size)
 {
 	const char *body = secret_bytes(body_secret);
 	size_t len = secret_len(body_secret);
@@ -106,11 +108,12 @@ void detail_of_body(const struct secret *line, size_t secret_offset,
 			text_appendf(&words, "%s%s", words.len > 0 ? ": " : "",
 				json_object_get_string(message));
 		if (text_string(&words) != NULL)
-			detail_copy(line, secret_offset, text_string(&words), words.len, out);
+			detail_copy(line, secret_offset, text_string(&words), words.len, out,
+				out_size);
 	} else if (len == 0) {
 		strcpy(out, "an empty body"); // NOLINT
 	} else {
-		detail_copy(line, secret_offset, body, len, out);
+		detail_copy(line, secret_offset, body, len, out, out_size);
 	}
 	json_object_put(root);
 }
