@@ -621,8 +621,7 @@ MISTAKES = {
     ),
     "a kind twice": (
         {"credential": "client_secret, client_secret"},
-        "credential: found 'client_secret, client_secret', which names client_secret twice; keep "
-        "one of them",
+        "credential: found client_secret twice; keep one of them",
     ),
     "an authority without TLS": (
         {"authority": "http://login.example"},
