@@ -47,6 +47,7 @@ struct daemon {
 	const char *config_path; /* NULL: the default */
 	struct registry registry;
 	struct refresher *refresher;
+	struct credential_pool *pool; /* of the configuration in force */
 	struct server *server;
 	int signal_fd;
 	int change_fd; /* written to when an account's state may have changed */
@@ -185,7 +186,7 @@ static int start(struct daemon *self, const struct config *config, struct error 
 	struct setup_accounts accounts = {0};
 	struct passed_socket *passed = NULL;
 	size_t passed_count = 0;
-	if (setup_accounts_open(config, &accounts, err) != 0)
+	if (setup_accounts_open(config, NULL, &accounts, err) != 0)
 		return -1;
 	if (service_take_sockets(&passed, &passed_count, err) != 0) {
 		setup_accounts_close(&accounts);
@@ -217,6 +218,7 @@ static int start(struct daemon *self, const struct config *config, struct error 
 		setup_listeners_close(listeners, config->listener_count, NULL, 0);
 		return -1;
 	}
+	self->pool = accounts.pool;
 	self->server = server_start(&server_options, listeners, config->listener_count, err);
 	if (self->server == NULL) {
 		setup_listeners_close(listeners, config->listener_count, NULL, 0);
@@ -232,7 +234,7 @@ static int reload(struct daemon *self, const struct config *config, struct error
 	struct setup_accounts accounts = {0};
 	size_t present_count = 0;
 	struct listener *const *present = server_listeners(self->server, &present_count);
-	if (setup_accounts_open(config, &accounts, err) != 0)
+	if (setup_accounts_open(config, self->pool, &accounts, err) != 0)
 		return -1;
 	struct listener **listeners =
 		setup_listeners_open(config, present, present_count, NULL, 0, err);
@@ -245,6 +247,8 @@ static int reload(struct daemon *self, const struct config *config, struct error
 		setup_listeners_close(listeners, config->listener_count, present, present_count);
 		return -1;
 	}
+	credential_pool_free(self->pool);
+	self->pool = accounts.pool;
 	if (server_set_listeners(self->server, listeners, config->listener_count, err) != 0) {
 		setup_listeners_close(listeners, config->listener_count, present, present_count);
 		return -1;
@@ -363,6 +367,7 @@ static int serve(const char *config_path)
 	}
 	server_stop(self.server, GRACE_MS);
 	refresher_stop(self.refresher);
+	credential_pool_free(self.pool);
 	registry_destroy(&self.registry);
 	secret_source_forget_environment();
 	if (self.signal_fd >= 0)

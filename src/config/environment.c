@@ -78,6 +78,6 @@ bool builder_read_environment(struct builder *builder)
 	set_plain(builder, section, "account_domain", VARIABLE_DOMAIN, "domain");
 	set_plain(builder, section, "account_id", VARIABLE_ID, "identifier");
 	set_key_source(builder, section);
-	section->seen = UINT32_MAX; /* what is missing was told above */
+	section->seen = UINT64_MAX; /* what is missing was told above */
 	return true;
 }

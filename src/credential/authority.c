@@ -3,18 +3,14 @@
 #include "base/text.h"
 #include "credential/entra_grant.h"
 
-#include <ctype.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #define VARIABLE "AZURE_AUTHORITY_HOST"
 
-static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-";
-
 static const struct {
-	const char *word;
+	const char *name;
 	const char *authority;
 } clouds[] = {
 	{"public", ENTRA_AUTHORITY_PUBLIC},
@@ -22,88 +18,64 @@ static const struct {
 	{"china", ENTRA_AUTHORITY_CHINA},
 };
 
-static int keep(const char *string, char **authority, struct error *err)
+static int take(char **authority, char *made, struct error *err)
 {
-	char *copy = strdup(string);
-	if (copy == NULL)
-		return error_set(err, ERR_NO_MEMORY, "cannot keep an authority: out of memory");
-	*authority = copy;
+	if (made == NULL)
+		return error_set(err, ERR_NO_MEMORY, "out of memory");
+	free(*authority);
+	*authority = made;
 	return 0;
 }
 
-/* HOST or HOST:PORT, of `len` bytes. */
-static bool is_host_and_port(const char *place, size_t len)
-{
-	char port[8] = "";
-	int64_t number = 0;
-	size_t host = strspn(place, letters);
-	if (host > len)
-		host = len;
-	if (host == 0 || host > 253 || strchr(".-", place[0]) != NULL ||
-		strchr(".-", place[host - 1]) != NULL)
-		return false;
-	if (host == len)
-		return true;
-	if (place[host] != ':' || len - host - 1 >= sizeof(port))
-		return false;
-	memcpy(port, place + host + 1, len - host - 1);
-	return parse_integer(port, 1, 65535, &number) == 0;
-}
-
-int authority_parse(const char *word, char **authority, struct error *err)
+int authority_parse(char **authority, const char *value, struct error *err)
 {
 	static const char scheme[] = "https://";
-	const char *place = word;
+	size_t scheme_len = sizeof(scheme) - 1;
 	for (size_t i = 0; i < sizeof(clouds) / sizeof(clouds[0]); i++)
-		if (strcmp(clouds[i].word, word) == 0)
-			return keep(clouds[i].authority, authority, err);
-	/* The SDK refuses http too: what is shown there is worth as much as a password. */
-	if (strncasecmp(word, "http://", 7) == 0)
-		return error_set(err, ERR_CONFIGURATION,
-			"found '%s', expected https://HOST: credentials are not sent over plain "
-			"http",
-			word);
-	if (strncasecmp(word, scheme, sizeof(scheme) - 1) == 0)
-		place += sizeof(scheme) - 1;
-	size_t len = strlen(place);
-	while (len > 0 && strchr(" /", place[len - 1]) != NULL)
+		if (strcmp(clouds[i].name, value) == 0)
+			return take(authority, strdup(clouds[i].authority), err);
+	size_t len = strlen(value);
+	while (len > 0 && strchr("/ \t", value[len - 1]) != NULL)
 		len--;
-	if (!is_host_and_port(place, len))
-		return error_set(err, ERR_CONFIGURATION,
-			"found '%s', expected public, us_government, china, or https://HOST or "
-			"https://HOST:PORT, without a tenant behind it",
-			word);
 	_cleanup_text_ struct text made = {0};
+	const char *host = strncasecmp(value, scheme, scheme_len) == 0 ? value + scheme_len : value;
+	if (host > value + len)
+		host = value + len;
 	text_append(&made, scheme);
-	text_append_bytes(&made, place, len);
+	text_append_bytes(&made, host, len - (size_t)(host - value));
 	if (text_string(&made) == NULL)
-		return error_set(err, ERR_NO_MEMORY, "cannot keep an authority: out of memory");
-	for (char *c = made.data; *c != '\0'; c++)
-		*c = (char)tolower((unsigned char)*c);
-	*authority = text_steal(&made);
-	return 0;
+		return error_set(err, ERR_NO_MEMORY, "out of memory");
+	if (!is_host_and_port(made.data + scheme_len))
+		return error_set(err, ERR_CONFIGURATION,
+			"found '%s', expected public, us_government, china, or https://HOST with "
+			"perhaps a port, and nothing behind it",
+			value);
+	return take(authority, text_steal(&made), err);
 }
 
-int authority_choose(const char *configured, char **authority, struct error *err)
+char *authority_resolve(const char *configured, struct error *err)
 {
-	const char *word = getenv(VARIABLE);
-	if (configured != NULL)
-		return keep(configured, authority, err);
-	if (word == NULL || word[0] == '\0')
-		return keep(ENTRA_AUTHORITY_PUBLIC, authority, err);
-	if (authority_parse(word, authority, err) == 0)
-		return 0;
-	return error_wrap(err, "environment variable " VARIABLE);
+	const char *variable = getenv(VARIABLE);
+	char *authority = NULL;
+	if (configured == NULL && variable != NULL && variable[0] != '\0') {
+		if (authority_parse(&authority, variable, err) != 0)
+			error_wrap(err, "environment variable " VARIABLE);
+		return authority;
+	}
+	authority = strdup(configured == NULL ? ENTRA_AUTHORITY_PUBLIC : configured);
+	if (authority == NULL)
+		error_set(err, ERR_NO_MEMORY, "out of memory");
+	return authority;
 }
 
 int tenant_id_check(const char *tenant_id, struct error *err)
 {
+	static const char letters[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-";
 	/* Dots alone would be steps up in the URL's path. */
 	if (tenant_id[strspn(tenant_id, ".-")] != '\0' &&
 		tenant_id[strspn(tenant_id, letters)] == '\0')
 		return 0;
 	return error_set(err, ERR_CONFIGURATION,
-		"found '%s', expected a tenant's identifier or one of its domains: letters, "
-		"digits, '-' and '.'",
-		tenant_id);
+		"found '%s', expected the tenant's identifier or one of its domains", tenant_id);
 }

@@ -1,6 +1,6 @@
 /*
- * Where Microsoft Entra ID is: one of its clouds, or a host of one's own; and how tenants are
- * spelt. Source: azure-protocol.md B.1.
+ * Authorities: which Microsoft Entra ID gives the tokens; and how its tenants are spelt. Source:
+ * azure-protocol.md B.1.
  */
 #ifndef MRTOKEND_CREDENTIAL_AUTHORITY_H
 #define MRTOKEND_CREDENTIAL_AUTHORITY_H
@@ -8,25 +8,25 @@
 #include "base/error.h"
 
 /*
- * Read what names an authority: "public", "us_government", "china", or HOST[:PORT] with https://
- * before it or no scheme at all, and spaces and slashes behind it. The host becomes small letters.
+ * Read "public", "us_government", "china", HOST[:PORT] or https://HOST[:PORT], slashes and spaces
+ * at its end left out.
  *
- * authority  set on success only: https://host[:port], without a slash at the end; free()
+ * authority  https://HOST[:PORT]; replaced on success only, and what stood there is freed
  *
- * Returns 0, or -1 with *err: ERR_CONFIGURATION, worded "found ..., expected ..."; ERR_NO_MEMORY.
- * Pure; any thread.
+ * Returns 0, or -1 with *err: ERR_CONFIGURATION for http and for whatever is no host;
+ * ERR_NO_MEMORY. Any thread.
  */
-int authority_parse(const char *word, char **authority, struct error *err);
+int authority_parse(char **authority, const char *value, struct error *err);
 
 /*
- * The authority in force: `configured`, which authority_parse() made, if it is not NULL; else what
- * AZURE_AUTHORITY_HOST names; else the public cloud. The main thread, from a kind's open().
+ * The authority that a credential asks: the configured one, else $AZURE_AUTHORITY_HOST, else that
+ * of the public cloud. For open(): the main thread.
  *
- * authority  set on success only; free()
+ * configured  as authority_parse() made it, or NULL
  *
- * Returns as authority_parse(), and the message names the variable.
+ * Returns it, to be freed by the caller, or NULL with *err that names the variable.
  */
-int authority_choose(const char *configured, char **authority, struct error *err);
+char *authority_resolve(const char *configured, struct error *err);
 
 /*
  * Whether it is spelt like a tenant, an identifier or a domain: ASCII letters, digits, '-' and '.',
