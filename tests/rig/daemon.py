@@ -73,6 +73,23 @@ def account_keys(emulator, key_file, account_id=None, **keys):
     }
 
 
+TENANT = "e3a1c0de-0000-4000-8000-000000000001"
+APP = "a9900001-0000-4000-8000-000000000001"
+STORAGE = "https://storage.azure.com/.default"
+
+
+def entra_keys(emulator, **keys):
+    """The keys of an account that serves an Entra token of the emulator's app APP."""
+    return {
+        "kind": "entra",
+        "scope": STORAGE,
+        "authority": emulator.entra,
+        "tenant_id": TENANT,
+        "client_id": APP,
+        **keys,
+    }
+
+
 def configuration(emulator, accounts, listeners=None, **daemon):
     """A whole configuration: {name: keys} of accounts and listeners, and the keys of [daemon]."""
     return "".join(
