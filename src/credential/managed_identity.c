@@ -30,18 +30,6 @@ static int managed_identity_check(const struct credential_settings *settings, st
 				found, ids[i].key);
 		found = ids[i].key;
 	}
-	if (settings->client_id != NULL && !is_uuid(settings->client_id))
-		return error_set(err, ERR_CONFIGURATION,
-			"client_id of a managed identity: found %.80s, expected a UUID",
-			settings->client_id);
-	if (settings->object_id != NULL && !is_uuid(settings->object_id))
-		return error_set(err, ERR_CONFIGURATION, "object_id: found %.80s, expected a UUID",
-			settings->object_id);
-	if (settings->resource_id != NULL && settings->resource_id[0] != '/')
-		return error_set(err, ERR_CONFIGURATION,
-			"resource_id: found %.80s, expected /subscriptions/.../providers/"
-			"Microsoft.ManagedIdentity/userAssignedIdentities/NAME",
-			settings->resource_id);
 	return 0;
 }
 

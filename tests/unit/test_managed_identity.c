@@ -322,17 +322,6 @@ START_TEST(takes_one_name_of_an_identity_at_most)
 }
 END_TEST
 
-START_TEST(knows_the_form_of_each_name)
-{
-	assert_check(SETTINGS(.client_id = (char *)"my-identity"),
-		"client_id of a managed identity: found my-identity, expected a UUID");
-	assert_check(SETTINGS(.object_id = (char *)RESOURCE_ID),
-		"object_id: found " RESOURCE_ID ", expected a UUID");
-	assert_check(SETTINGS(.resource_id = (char *)CLIENT),
-		"resource_id: found " CLIENT ", expected /subscriptions/");
-}
-END_TEST
-
 /* ---- the environment ---------------------------------------------------------------------------
  */
 
