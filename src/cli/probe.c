@@ -38,8 +38,7 @@ static void on_token(void *context, struct access_token *token, const struct err
 		probe->err = *err;
 		return;
 	}
-	probe->life_ms =
-		token->is_account_key ? -1 : token->dead_at_ms - loop_now_ms(probe->loop);
+	probe->life_ms = token->is_account_key ? -1 : token->dead_at_ms - loop_now_ms(probe->loop);
 	memcpy(probe->notice, token->notice, sizeof(probe->notice));
 }
 
@@ -53,7 +52,8 @@ static void on_exchange(void *context, struct upstream_token *token, const struc
 	else if (token->dead_at_ms != 0)
 		probe->life_ms = token->dead_at_ms - loop_now_ms(probe->loop);
 	else
-		probe->life_ms = 1000 * (token->expires_on - (token->server_date_s >= 0
+		probe->life_ms = 1000 * (token->expires_on -
+						(token->server_date_s >= 0
 								? token->server_date_s
 								: clock_realtime_s(&clock_system)));
 }
@@ -135,7 +135,8 @@ static bool ask_upstream(
 	return true;
 }
 
-static int run_probe(struct probe *probe, struct credential *credential, struct cli_failure *failure)
+static int run_probe(
+	struct probe *probe, struct credential *credential, struct cli_failure *failure)
 {
 	struct credential *const alone[] = {credential};
 	struct credential *const *members = alone;

@@ -98,9 +98,9 @@ bool builder_read_environment(struct builder *builder)
 		builder_section(builder, CONFIG_SECTION_ACCOUNT, "default", CONFIG_ENVIRONMENT);
 	if (section == NULL)
 		return true;
-	text_append(
-		&builder->config->sources, "the environment variables MIXEDREALITY_ACCOUNT_* and "
-					   "AZURE_*\n");
+	text_append(&builder->config->sources,
+		"the environment variables MIXEDREALITY_ACCOUNT_* and "
+		"AZURE_*\n");
 	set_plain(builder, section, "account_domain", VARIABLE_DOMAIN, "domain");
 	set_plain(builder, section, "account_id", VARIABLE_ID, "identifier");
 	set_key_source(builder, section);

@@ -170,8 +170,8 @@ static void on_answer(void *context, struct http_response *response, const struc
 	else if (response->status == 200)
 		end_with_token(exchange, response);
 	else if (response->status == 401 &&
-		 shared_token_refused(exchange->credential, scope_of(exchange),
-			 exchange->account, exchange->is_cached, ++exchange->refusals))
+		 shared_token_refused(exchange->credential, scope_of(exchange), exchange->account,
+			 exchange->is_cached, ++exchange->refusals))
 		exchange_begin(exchange);
 	else
 		end_with_status(exchange, response);

@@ -282,7 +282,25 @@ def test_an_incomplete_environment_is_told(serve, keys):
     daemon.wait_for_failure("storage")
     error = daemon.account("storage")["last_error"]
     assert error["code"] == "unavailable"
-    assert "it lacks AZURE_CLIENT_ID, AZURE_CLIENT_SECRET;" in error["message"]
+    assert "for a secret it lacks AZURE_CLIENT_ID, AZURE_CLIENT_SECRET;" in error["message"]
+
+
+def test_the_environment_may_describe_a_user(serve, keys, emulator):
+    emulator.put_app(APP, public=True)
+    plain = keys(credential="environment", client_secret=None, tenant_id=None, client_id=None)
+    variables = {
+        "AZURE_CLIENT_ID": APP,
+        "AZURE_TENANT_ID": TENANT,
+        "AZURE_USERNAME": "ada@example.com",
+        "AZURE_PASSWORD": "the password of a user",
+    }
+    daemon = serve({"storage": plain}, environment=variables)
+    daemon.wait_for_failure("storage")
+    # Nobody has a password at the emulator; it is the service's own answer to a wrong one.
+    assert daemon.account("storage")["last_error"]["upstream_code"] == "AADSTS50126"
+    form = form_of(entra_requests(emulator)[0])
+    assert (form["username"], form["password"]) == ("ada@example.com", "the password of a user")
+    assert "password of" not in daemon.log()
 
 
 def test_a_container_needs_no_file_for_a_credential_of_entra(make_daemon, emulator, tmp_path):
@@ -621,8 +639,7 @@ MISTAKES = {
     ),
     "a kind twice": (
         {"credential": "client_secret, client_secret"},
-        "credential: found 'client_secret, client_secret', which names client_secret twice; keep "
-        "one of them",
+        "credential: found client_secret twice; keep one of them",
     ),
     "an authority without TLS": (
         {"authority": "http://login.example"},
