@@ -1083,7 +1083,7 @@ START_TEST(can_be_cancelled_at_any_time)
 END_TEST
 
 UNIT_MAIN("managed_identity", is_a_kind_that_accounts_share, takes_one_name_of_an_identity_at_most,
-	knows_the_form_of_each_name, wipes_the_secrets_of_the_environment_and_remembers_them,
+	wipes_the_secrets_of_the_environment_and_remembers_them,
 	fails_its_account_only_where_the_host_is_strange,
 	refuses_a_secret_that_breaks_out_of_its_header, refuses_a_secret_that_is_nothing,
 	refuses_a_user_assigned_identity_where_there_is_none,
