@@ -375,6 +375,11 @@ class Daemon:
             assert time.monotonic() < deadline, f"{found} descriptors stay, expected {most}"
             time.sleep(0.01)
 
+    def threads(self):
+        """The names of its threads, in the order of the alphabet."""
+        tasks = pathlib.Path(f"/proc/{self.pid}/task").iterdir()
+        return sorted((task / "comm").read_text().strip() for task in tasks)
+
     def resident_kib(self):
         status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0])

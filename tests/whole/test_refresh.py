@@ -463,6 +463,19 @@ def test_a_thousand_accounts_share_eight_connections(make_daemon, emulator, key_
     assert len({request["connection"] for request in requests}) <= 8
 
 
+@pytest.mark.plain_build  # sanitizers have threads of their own
+def test_exchanges_of_a_thousand_accounts_go_on_at_once_on_one_thread(
+    make_daemon, emulator, key_file
+):
+    config = many(emulator, key_file, 1000)
+    emulator.add_fault("delay", delay_ms=3000, count=8)
+    running = make_daemon(config).start()
+    emulator.wait_for_requests(8)
+    assert [request["status"] for request in emulator.requests()] == [0] * 8
+    assert running.threads() == ["mrtokend", "refresh", "serve"]
+    running.wait_for_state(lambda state: "STATUS=1000 of 1000 accounts have a valid token" in state)
+
+
 def test_two_hundred_short_lives_are_all_kept_up(make_daemon, emulator, key_file):
     emulator.change_settings(token_lifetime_s=6)
     running = make_daemon(many(emulator, key_file, 200)).start()
