@@ -10,6 +10,7 @@
 const struct credential_kind *const credential_kinds[] = {
 	&credential_account_key,
 	&credential_client_secret,
+	&credential_managed_identity,
 	&credential_static_token,
 	&credential_environment,
 	&credential_default,

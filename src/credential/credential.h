@@ -141,6 +141,7 @@ extern const struct credential_kind credential_client_secret;
 
 extern const struct credential_kind credential_default;
 extern const struct credential_kind credential_environment;
+extern const struct credential_kind credential_managed_identity;
 extern const struct credential_kind credential_static_token;
 
 /* The kind of that name, or NULL. */
