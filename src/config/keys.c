@@ -308,13 +308,7 @@ SOURCE_KEY(refresh_token_key)
 
 static int replace_tenant(char **string, const char *value, struct error *err)
 {
-	/* azure-protocol.md B.1 */
-	if (value[strspn(value,
-		    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-")] != '\0')
-		return error_set(err, ERR_CONFIGURATION,
-			"found '%s', expected the tenant's identifier or one of its domains",
-			value);
-	return replace(string, value, err);
+	return tenant_id_check(value, err) != 0 ? -1 : replace(string, value, err);
 }
 
 static int replace_uuid(char **string, const char *value, struct error *err)
