@@ -48,6 +48,9 @@ struct credential_lifetime {
 	int64_t sent_ms; /* CLOCK_BOOTTIME when the request was sent */
 };
 
+/* No token is believed to live longer: those of Microsoft Entra ID live for a day or so. */
+#define CREDENTIAL_LIFETIME_MAX_S (INT64_C(48) * 3600)
+
 /*
  * Fill in the times of *token. `expires_on` is preferred where both are told, and measured by the
  * server's Date so that this host's own clock does not count (azure-protocol.md B.6, C.3).

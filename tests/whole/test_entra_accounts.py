@@ -832,3 +832,25 @@ def test_a_proxy_that_refuses_is_told(serve, keys):
     error = daemon.account("storage")["last_error"]
     assert error["code"] == "network" and "407" in error["message"]
     proxy.close()
+
+
+# ---- the environment after the start -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MIXEDREALITY_ACCOUNT_KEY",
+        "AZURE_CLIENT_SECRET",
+        "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+        "AZURE_PASSWORD",
+        "IDENTITY_HEADER",
+        "MSI_SECRET",
+    ],
+)
+def test_a_secret_variable_that_nobody_uses_is_wiped_too(serve, keys, name):
+    daemon = serve({"storage": keys()}, environment={name: "a secret that nobody uses"})
+    daemon.wait_for_token("storage")
+    with open(f"/proc/{daemon.pid}/environ", "rb") as file:
+        found = file.read()
+    assert name.encode() in found and b"nobody uses" not in found
