@@ -57,7 +57,7 @@ struct credential_lifetime {
  * Returns 0, or -1 with *err: ERR_UPSTREAM_FORMAT when neither is told, or it has expired already.
  */
 int credential_set_lifetime(struct access_token *token, const struct loop *loop,
-	const struct credential_lifetime *lifetime, struct error *err);
+	const struct credential_lifetime *told, struct error *err);
 
 /*
  * token  NULL on failure, and then *err says why; it lives until the function returns.
