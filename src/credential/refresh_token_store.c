@@ -84,10 +84,14 @@ int refresh_token_load(const char *path, const struct secret *key,
 		return fail_file("open", path, err);
 	if (check_file(fd, path, err) != 0 || read_image(fd, path, &image, err) != 0)
 		return -1;
+	struct error why = ERROR_INIT;
 	struct secret *found =
-		refresh_token_decode(image.len == 0 ? "" : image.data, image.len, key, owner, err);
+		refresh_token_decode(image.len == 0 ? "" : image.data, image.len, key, owner, &why);
 	if (found == NULL)
-		return error_wrap(err, "refresh_token_file: %s", path);
+		return error_set(err, why.code,
+			"refresh_token_file: %s: %s; the file is left as it is: correct that, or "
+			"move it away and log in again",
+			path, why.message);
 	*token = found;
 	return 0;
 }
