@@ -42,8 +42,7 @@ struct child_result {
  *         ERR_UNAVAILABLE when there is no such program, ERR_TIMEOUT, ERR_UPSTREAM_FORMAT for too
  *         much output, ERR_SYSTEM, ERR_NO_MEMORY. It lives until the function returns.
  */
-typedef void (*child_done_fn)(
-	void *context, struct child_result *result, const struct error *err);
+typedef void (*child_done_fn)(void *context, struct child_result *result, const struct error *err);
 
 /*
  * Start it. Everything in *command is copied or no longer used when this returns.

@@ -49,11 +49,22 @@ static void keep_places(struct builder *builder, const struct section *section)
 				section_where(section, sources[i].key));
 }
 
+static bool asks_for_scope(const struct config_account *account)
+{
+	for (size_t i = 0; i < account->credential.kind_count; i++)
+		if (!account->credential.kinds[i]->ignores_scope)
+			return true;
+	return false;
+}
+
 /* Whether one of the lists has the key. *is_needed: whether one cannot do without. */
 static bool is_taken(const struct config_account *account, const char *key, bool *is_needed)
 {
 	bool is_found = false;
 	*is_needed = false;
+	if (strcmp(key, "scope") == 0 && !asks_for_scope(account) &&
+		account->upstream == &upstream_mixed_reality)
+		return false;
 	for (size_t list = 0; list <= account->credential.kind_count; list++) {
 		const char *const *keys = list == 0 ? account->upstream->keys
 						    : account->credential.kinds[list - 1]->keys;
@@ -132,7 +143,7 @@ static void complete_account(struct builder *builder, const struct section *sect
 			builder->has_no_memory = true;
 		return;
 	}
-	if (account->settings.scope == NULL)
+	if (account->settings.scope == NULL && asks_for_scope(account))
 		builder_copy(builder, &account->settings.scope, DEFAULT_SCOPE);
 	if (account->settings.endpoint == NULL && account->settings.account_domain != NULL) {
 		_cleanup_text_ struct text endpoint = {0};

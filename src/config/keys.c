@@ -257,8 +257,7 @@ static int set_credential(void *target, const char *value, struct error *err)
 		for (size_t i = 0; i < count; i++)
 			if (kinds[i] == kind)
 				return error_set(err, ERR_CONFIGURATION,
-					"found '%s', which names %s twice; keep one of them", value,
-					name);
+					"found %s twice; keep one of them", name);
 		kinds[count++] = kind;
 		text_appendf(&names, "%s%s", names.len == 0 ? "" : ", ", name);
 	}

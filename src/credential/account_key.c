@@ -131,4 +131,5 @@ const struct credential_kind credential_account_key = {
 	.cancel = credential_cancel_ready,
 	.refused = account_key_refused,
 	.close = account_key_close,
+	.ignores_scope = true,
 };

@@ -157,6 +157,7 @@ struct credential_kind {
 	void (*close)(struct credential *credential);
 
 	bool is_shared; /* accounts with the same settings have one credential between them */
+	bool ignores_scope; /* what it gives is for one thing only */
 	bool is_developer_tool; /* whose failure does not end the chain of `default` */
 };
 

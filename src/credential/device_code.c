@@ -14,8 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Those of DeviceCodeCredential: any work or school account, and Azure's developer tools. */
-#define DEFAULT_TENANT "organizations"
+/* That of DeviceCodeCredential: Azure's developer tools. Source: azure-protocol.md B.2. */
 #define DEFAULT_CLIENT "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
 
 #define LOGIN_NEEDED "login needed, run mrtoken login ACCOUNT"
@@ -98,7 +97,7 @@ static int open_parts(
 {
 	self->ended = ERROR_INIT;
 	if (!copy_string(&self->tenant_id,
-		    settings->tenant_id == NULL ? DEFAULT_TENANT : settings->tenant_id) ||
+		    settings->tenant_id == NULL ? ENTRA_TENANT_OF_USERS : settings->tenant_id) ||
 		!copy_string(&self->client_id,
 			settings->client_id == NULL ? DEFAULT_CLIENT : settings->client_id) ||
 		!copy_string(&self->ca_file, settings->ca_file))

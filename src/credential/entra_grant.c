@@ -117,6 +117,7 @@ static int fill_form(struct entra_grant *grant, const struct entra_form *form)
 		form->client_assertion,
 		form->refresh_token,
 		form->device_code,
+		form->password,
 	};
 	int result = 0;
 	grant->form = secret_new(2048);
@@ -132,6 +133,8 @@ static int fill_form(struct entra_grant *grant, const struct entra_form *form)
 	result |= form_add_secret(grant->form, "client_assertion", form->client_assertion);
 	result |= form_add_secret(grant->form, "refresh_token", form->refresh_token);
 	result |= form_add_secret(grant->form, "device_code", form->device_code);
+	result |= form_add(grant->form, "username", form->user_name);
+	result |= form_add_secret(grant->form, "password", form->password);
 	if (form->wants_client_info)
 		result |= form_add(grant->form, "client_info", "1");
 	for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)

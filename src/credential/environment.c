@@ -2,7 +2,7 @@
  * The credential that the AZURE_* variables describe, in the order of EnvironmentCredential: the
  * first set that is complete. Source: azure-protocol.md E.
  */
-#include "credential/credential.h"
+#include "credential/user_password.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,12 +24,15 @@ static bool is_set(const char *name)
 
 /* The sets, in order: the kind that takes them, and what it needs. */
 static const struct {
-	const char *kind;
+	const char *kind; /* NULL: the one below */
+	const char *what_for;
 	const char *variables[4];
 } sets[] = {
-	{"client_secret", {"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"}},
-	{"client_certificate",
+	{"client_secret", "for a secret",
+		{"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"}},
+	{"client_certificate", "for a certificate",
 		{"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_CERTIFICATE_PATH"}},
+	{NULL, "for a user", {"AZURE_CLIENT_ID", USER_NAME_VARIABLE, USER_PASSWORD_VARIABLE}},
 };
 
 #define SET_COUNT (sizeof(sets) / sizeof(sets[0]))
@@ -61,7 +64,7 @@ static struct credential *open_set(size_t set, const struct credential_settings 
 	const struct credential_settings own = {
 		.ca_file = settings->ca_file,
 		.authority = settings->authority,
-		.tenant_id = getenv("AZURE_TENANT_ID"),
+		.tenant_id = is_set("AZURE_TENANT_ID") ? getenv("AZURE_TENANT_ID") : NULL,
 		.client_id = getenv("AZURE_CLIENT_ID"),
 		.client_secret = variable("AZURE_CLIENT_SECRET"),
 		.client_certificate = {SECRET_SOURCE_FILE, getenv("AZURE_CLIENT_CERTIFICATE_PATH"),
@@ -69,7 +72,9 @@ static struct credential *open_set(size_t set, const struct credential_settings 
 		.client_certificate_password = variable("AZURE_CLIENT_CERTIFICATE_PASSWORD"),
 		.sends_certificate_chain = is_yes(getenv("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN")),
 	};
-	const struct credential_kind *kind = credential_kind_find(sets[set].kind);
+	const struct credential_kind *kind = sets[set].kind == NULL
+						     ? &credential_user_password
+						     : credential_kind_find(sets[set].kind);
 	return credential_open_kind(kind, &own, account, err);
 }
 
@@ -78,7 +83,7 @@ static void describe_missing(struct environment *self)
 {
 	_cleanup_text_ struct text words = {0};
 	for (size_t set = 0; set < SET_COUNT; set++) {
-		text_append(&words, set == 0 ? "" : "; or for a certificate ");
+		text_appendf(&words, "%s%s it lacks ", set == 0 ? "" : "; ", sets[set].what_for);
 		const char *comma = "";
 		for (size_t i = 0; sets[set].variables[i] != NULL; i++) {
 			if (is_set(sets[set].variables[i]))
@@ -119,8 +124,8 @@ static struct credential_call *environment_ask(struct credential *credential, co
 	struct error missing = ERROR_INIT;
 	if (self->inner != NULL)
 		return self->inner->kind->ask(self->inner, scope, loop, done, context, err);
-	error_set(&missing, ERR_UNAVAILABLE,
-		"the environment describes no credential: for a secret it lacks %s", self->missing);
+	error_set(&missing, ERR_UNAVAILABLE, "the environment describes no credential: %s",
+		self->missing);
 	return credential_answer_ready(credential, loop, NULL, &missing, done, context, err);
 }
 

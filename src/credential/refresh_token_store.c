@@ -124,6 +124,20 @@ static int sync_directory_of(const char *path)
 	return fd < 0 ? -1 : fsync(fd);
 }
 
+/*
+ * Give the new file the owner of the one that it replaces: it is the daemon's, also when root tries
+ * the account by mrtoken check --probe. Returns 0, or -1 with errno.
+ */
+static int keep_owner(int fd, const char *path)
+{
+	struct stat st;
+	if (lstat(path, &st) != 0)
+		return errno == ENOENT ? 0 : -1;
+	if (st.st_uid == geteuid() && st.st_gid == getegid())
+		return 0;
+	return fchown(fd, st.st_uid, st.st_gid);
+}
+
 /* Write the image to `new_path`, and rename it. Returns 0, or -1 with errno. */
 static int replace(const char *path, const char *new_path, const struct text *image)
 {
@@ -133,7 +147,9 @@ static int replace(const char *path, const char *new_path, const struct text *im
 	int fd = open(new_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -1;
-	int result = write_all(fd, image);
+	int result = keep_owner(fd, path);
+	if (result == 0)
+		result = write_all(fd, image);
 	if (result == 0)
 		result = fsync(fd);
 	int errnum = errno;

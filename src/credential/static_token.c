@@ -127,4 +127,5 @@ const struct credential_kind credential_static_token = {
 	.cancel = credential_cancel_ready,
 	.close = static_token_close,
 	.is_shared = true,
+	.ignores_scope = true,
 };

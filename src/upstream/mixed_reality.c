@@ -41,6 +41,12 @@ struct upstream_exchange {
 	void *context;
 };
 
+/* An account that has nothing but keys asks for none. */
+static const char *scope_of(const struct upstream_exchange *exchange)
+{
+	return exchange->account->scope == NULL ? "" : exchange->account->scope;
+}
+
 static void exchange_begin(struct upstream_exchange *exchange);
 
 static void exchange_free(struct upstream_exchange *exchange)
@@ -164,8 +170,8 @@ static void on_answer(void *context, struct http_response *response, const struc
 	else if (response->status == 200)
 		end_with_token(exchange, response);
 	else if (response->status == 401 &&
-		 shared_token_refused(exchange->credential, exchange->account->scope,
-			 exchange->account, exchange->is_cached, ++exchange->refusals))
+		 shared_token_refused(exchange->credential, scope_of(exchange), exchange->account,
+			 exchange->is_cached, ++exchange->refusals))
 		exchange_begin(exchange);
 	else
 		end_with_status(exchange, response);
@@ -271,7 +277,7 @@ static void on_bearer(void *context, struct access_token *token, const struct er
 static void exchange_begin(struct upstream_exchange *exchange)
 {
 	struct error err = ERROR_INIT;
-	exchange->wait = shared_token_ask(exchange->credential, exchange->account->scope, true,
+	exchange->wait = shared_token_ask(exchange->credential, scope_of(exchange), true,
 		exchange->loop, on_bearer, exchange, &err);
 	if (exchange->wait == NULL)
 		exchange_end(exchange, NULL, &err);

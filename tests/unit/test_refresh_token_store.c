@@ -475,6 +475,23 @@ START_TEST(leaves_a_directory_and_a_pipe_alone)
 }
 END_TEST
 
+/* Root tries an account, as mrtoken check --probe does, whose file is the daemon's. */
+START_TEST(leaves_the_file_to_its_owner)
+{
+	struct stat st;
+	const char *path = path_of("login");
+	if (geteuid() != 0)
+		return;
+	ck_assert_int_eq(save(path, TOKEN, KEY, &owner, NULL), 0);
+	ck_assert_int_eq(chown(path, 65534, 65533), 0);
+	ck_assert_int_eq(save(path, "the next one", KEY, &owner, NULL), 0);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq(st.st_uid, 65534);
+	ck_assert_uint_eq(st.st_gid, 65533);
+	ck_assert_int_eq(st.st_mode & 07777, 0600);
+}
+END_TEST
+
 START_TEST(says_why_the_file_cannot_be_written)
 {
 	struct error err = ERROR_INIT;
@@ -537,6 +554,6 @@ UNIT_MAIN("refresh_token_store", opens_what_it_made,
 	leaves_a_file_alone_that_others_could_read_or_change, leaves_a_damaged_file_alone,
 	leaves_a_file_alone_that_is_none_of_its_own, leaves_a_file_alone_that_is_too_long,
 	leaves_a_file_alone_that_has_another_key, leaves_the_file_of_another_owner_alone,
-	leaves_a_link_alone, leaves_a_directory_and_a_pipe_alone,
+	leaves_a_link_alone, leaves_the_file_to_its_owner, leaves_a_directory_and_a_pipe_alone,
 	says_why_the_file_cannot_be_written, keeps_the_old_token_when_the_disk_is_full,
 	leaves_no_secret_and_no_descriptor_behind)
