@@ -274,6 +274,14 @@ void shared_token_forgive(struct credential *credential)
 		s->failed_until_ms = 0;
 }
 
+void shared_token_forget(struct credential *credential)
+{
+	for (struct shared_token *s = credential->tokens; s != NULL; s = s->next) {
+		forget_token(s);
+		s->failed_until_ms = 0;
+	}
+}
+
 void shared_token_free_all(struct credential *credential)
 {
 	while (credential->tokens != NULL) {

@@ -48,6 +48,12 @@ void shared_token_accepted(struct credential *credential);
 /* Forget failures, so that whoever asks next asks for real: after a reload. */
 void shared_token_forgive(struct credential *credential);
 
+/*
+ * Forget tokens too: after a login, which may be somebody else's. What is under way is not
+ * disturbed.
+ */
+void shared_token_forget(struct credential *credential);
+
 /* Wipe all; nothing is under way. By credential_close(). */
 void shared_token_free_all(struct credential *credential);
 

@@ -513,6 +513,64 @@ START_TEST(is_destroyed_without_ever_having_had_a_table)
 }
 END_TEST
 
+static struct account_login *make_login(enum account_login_state state)
+{
+	struct account_login *login = calloc(1, sizeof(*login));
+	ck_assert_ptr_nonnull(login);
+	login->state = state;
+	return login;
+}
+
+START_TEST(publishes_a_login_and_frees_the_old_one_later)
+{
+	struct registry registry;
+	struct account *account = begin(&registry);
+	ck_assert_ptr_null(atomic_load(&account->login));
+	account_publish_login(&registry, account, make_login(ACCOUNT_LOGIN_STARTING));
+	epoch_enter(&registry.epoch, 1);
+	const struct account_login *seen = atomic_load(&account->login);
+	account_publish_login(&registry, account, make_login(ACCOUNT_LOGIN_DONE));
+	ck_assert(epoch_reclaim(&registry.epoch));
+	ck_assert_int_eq(seen->state, ACCOUNT_LOGIN_STARTING);
+	epoch_leave(&registry.epoch, 1);
+	ck_assert(!epoch_reclaim(&registry.epoch));
+	seen = atomic_load(&account->login);
+	ck_assert_int_eq(seen->state, ACCOUNT_LOGIN_DONE);
+	registry_destroy(&registry);
+}
+END_TEST
+
+START_TEST(names_the_states_of_a_login)
+{
+	static const char *const names[] = {"starting", "pending", "done", "failed"};
+	for (int i = 0; i < 4; i++)
+		ck_assert_str_eq(account_login_state_name((enum account_login_state)i), names[i]);
+}
+END_TEST
+
+static void on_wake(void *context)
+{
+	++*(unsigned *)context;
+}
+
+START_TEST(collects_requests_and_wakes_who_serves_them)
+{
+	struct registry registry;
+	unsigned wakes = 0;
+	struct account *account = begin(&registry);
+	/* Nobody serves yet. */
+	account_request(&registry, account, ACCOUNT_REQUEST_LOGIN);
+	ck_assert(atomic_load(&registry.has_requests));
+	registry.wake = on_wake;
+	registry.wake_context = &wakes;
+	account_request(&registry, account, ACCOUNT_REQUEST_LOGIN);
+	account_request(&registry, account, 1U << 7);
+	ck_assert_uint_eq(atomic_load(&account->requests), ACCOUNT_REQUEST_LOGIN | 1U << 7);
+	ck_assert_uint_eq(wakes, 2);
+	registry_destroy(&registry);
+}
+END_TEST
+
 static void make_without_memory(void *argument)
 {
 	(void)argument;
@@ -546,4 +604,6 @@ UNIT_MAIN("account", starts_without_token_and_without_failure, clears_settings_o
 	publishes_a_token_and_frees_the_old_one_later,
 	keeps_the_old_token_while_a_reader_looks_at_it,
 	publishes_a_report_and_frees_the_old_one_later, hands_a_token_over_to_a_newer_table,
-	is_destroyed_without_ever_having_had_a_table, takes_nothing_over_when_there_is_no_memory)
+	publishes_a_login_and_frees_the_old_one_later, names_the_states_of_a_login,
+	collects_requests_and_wakes_who_serves_them, is_destroyed_without_ever_having_had_a_table,
+	takes_nothing_over_when_there_is_no_memory)
