@@ -11,6 +11,7 @@ const struct credential_kind *const credential_kinds[] = {
 	&credential_account_key,
 	&credential_client_secret,
 	&credential_device_code,
+	&credential_managed_identity,
 	&credential_static_token,
 	&credential_environment,
 	&credential_default,
@@ -80,6 +81,8 @@ int credential_set_lifetime(struct access_token *token, const struct loop *loop,
 	/* Counted from the sending: what came later has lived since then at the most. */
 	int64_t lifetime_s =
 		told->expires_on_s >= 0 ? told->expires_on_s - server_s : told->expires_in_s;
+	if (lifetime_s > CREDENTIAL_LIFETIME_MAX_S)
+		lifetime_s = CREDENTIAL_LIFETIME_MAX_S;
 	token->dead_at_ms = told->sent_ms + lifetime_s * 1000;
 	token->refresh_at_ms =
 		told->refresh_in_s > 0 ? told->sent_ms + told->refresh_in_s * 1000 : -1;

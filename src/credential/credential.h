@@ -48,13 +48,16 @@ struct credential_lifetime {
 	int64_t sent_ms; /* CLOCK_BOOTTIME when the request was sent */
 };
 
+/* No token is believed to live longer: those of Microsoft Entra ID live for a day or so. */
+#define CREDENTIAL_LIFETIME_MAX_S (INT64_C(48) * 3600)
+
 /*
  * Fill in the times of *token. `expires_on` is preferred where both are told, and measured by the
  * server's Date so that this host's own clock does not count (azure-protocol.md B.6, C.3).
  * Returns 0, or -1 with *err: ERR_UPSTREAM_FORMAT when neither is told, or it has expired already.
  */
 int credential_set_lifetime(struct access_token *token, const struct loop *loop,
-	const struct credential_lifetime *lifetime, struct error *err);
+	const struct credential_lifetime *told, struct error *err);
 
 /*
  * token  NULL on failure, and then *err says why; it lives until the function returns.
@@ -170,6 +173,7 @@ extern const struct credential_kind credential_client_secret;
 extern const struct credential_kind credential_device_code;
 extern const struct credential_kind credential_default;
 extern const struct credential_kind credential_environment;
+extern const struct credential_kind credential_managed_identity;
 extern const struct credential_kind credential_static_token;
 
 /* The kind of that name, or NULL. */

@@ -11,6 +11,7 @@ struct live_secret {
 	char *name; /* for messages */
 	struct secret_source file; /* SECRET_SOURCE_NONE: it never changes */
 	struct secret *secret; /* NULL: to be read */
+	bool is_binary;
 	uint64_t version;
 	struct stat seen; /* of the file, as it was read */
 };
@@ -46,8 +47,15 @@ static void describe(const struct live_secret *live, struct error *err)
 		live->where == NULL ? "" : ": ", live->key);
 }
 
-struct live_secret *live_secret_open(
-	const struct secret_source *source, const char *key, struct error *err)
+static struct secret *read_now(
+	const struct live_secret *live, const struct secret_source *source, struct error *err)
+{
+	return live->is_binary ? secret_source_read_binary(source, err)
+			       : secret_source_read(source, err);
+}
+
+static struct live_secret *open_source(
+	const struct secret_source *source, bool is_binary, const char *key, struct error *err)
 {
 	struct live_secret *live = calloc(1, sizeof(*live));
 	_cleanup_text_ struct text name = {0};
@@ -56,6 +64,7 @@ struct live_secret *live_secret_open(
 		return no_memory(live, err);
 	secret_source_describe(source, &name);
 	live->key = key;
+	live->is_binary = is_binary;
 	live->name = text_steal(&name);
 	live->where = source->where == NULL ? NULL : strdup(source->where);
 	if (live->name == NULL || (source->where != NULL && live->where == NULL))
@@ -68,7 +77,7 @@ struct live_secret *live_secret_open(
 		if (live->file.name == NULL)
 			return no_memory(live, err);
 	} else {
-		live->secret = secret_source_read(source, err);
+		live->secret = read_now(live, source, err);
 		live->version = 1;
 		result = live->secret == NULL ? -1 : 0;
 	}
@@ -77,6 +86,18 @@ struct live_secret *live_secret_open(
 	describe(live, err);
 	live_secret_free(live);
 	return NULL;
+}
+
+struct live_secret *live_secret_open(
+	const struct secret_source *source, const char *key, struct error *err)
+{
+	return open_source(source, false, key, err);
+}
+
+struct live_secret *live_secret_open_binary(
+	const struct secret_source *source, const char *key, struct error *err)
+{
+	return open_source(source, true, key, err);
 }
 
 struct live_secret *live_secret_open_file(const char *path, const char *key, struct error *err)
@@ -105,7 +126,7 @@ const struct secret *live_secret_get(struct live_secret *live, uint64_t *version
 			return NULL;
 		}
 		if (live->secret == NULL || !is_same(&now, &live->seen)) {
-			struct secret *secret = secret_source_read(&live->file, err);
+			struct secret *secret = read_now(live, &live->file, err);
 			if (secret == NULL) {
 				describe(live, err);
 				return NULL;

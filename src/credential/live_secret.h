@@ -22,6 +22,13 @@ struct live_secret;
 struct live_secret *live_secret_open(
 	const struct secret_source *source, const char *key, struct error *err);
 
+/*
+ * The same for bytes that white space may be a part of, such as those of PKCS#12: they are left as
+ * they are.
+ */
+struct live_secret *live_secret_open_binary(
+	const struct secret_source *source, const char *key, struct error *err);
+
 /* The same for a file whose path does not come from a secret's key; the path is absolute. */
 struct live_secret *live_secret_open_file(const char *path, const char *key, struct error *err);
 

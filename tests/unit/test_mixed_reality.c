@@ -1,4 +1,6 @@
+#include "base/clock.h"
 #include "base/text.h"
+#include "credential/shared_token.h"
 #include "upstream/upstream.h"
 
 #include "unit.h"
@@ -180,38 +182,62 @@ struct scripted {
 	unsigned asked;
 	unsigned refused;
 	unsigned accepted;
-	bearer_done_fn done; /* while one is being waited for */
-	void *context;
+	bool is_entra; /* the bearers are access tokens, and so may be shared */
+	struct loop *loop;
+	struct loop_timer timer;
+	struct credential_call call;
+	bool is_asked; /* one is being waited for */
 };
 
 static void answer_bearer(struct scripted *self)
 {
-	bearer_done_fn done = self->done;
-	self->done = NULL;
+	self->is_asked = false;
 	if (self->fails) {
 		struct error err = ERROR_INIT;
 		error_set(&err, ERR_SECRET_SOURCE, "no bearer today");
-		done(self->context, NULL, &err);
+		self->call.done(self->call.context, NULL, &err);
 		return;
 	}
 	/* It lives until the function returns, and no longer. */
-	struct secret *bearer = secret_from(secret_bytes(self->bearers[self->current]),
-		secret_len(self->bearers[self->current]));
-	done(self->context, bearer, NULL);
-	secret_free(bearer);
+	struct access_token token = {
+		.token = secret_from(secret_bytes(self->bearers[self->current]),
+			secret_len(self->bearers[self->current])),
+		.dead_at_ms = self->is_entra ? loop_now_ms(self->loop) + 3600000 : INT64_MAX,
+		.refresh_at_ms = -1,
+		.is_account_key = !self->is_entra,
+	};
+	self->call.done(self->call.context, &token, NULL);
+	secret_free(token.token);
 }
 
-static void scripted_get_bearer(struct credential *credential, struct http_client *client,
-	bearer_done_fn done, void *context)
+static void on_bearer_timer(void *context)
+{
+	answer_bearer(context);
+}
+
+static struct credential_call *scripted_ask(struct credential *credential, const char *scope,
+	struct loop *loop, credential_done_fn done, void *context, struct error *err)
 {
 	struct scripted *self = (struct scripted *)credential;
-	ck_assert_ptr_nonnull(client);
-	ck_assert_ptr_null(self->done);
+	ck_assert_ptr_nonnull(scope);
+	ck_assert(!self->is_asked);
+	(void)err;
 	self->asked++;
-	self->done = done;
-	self->context = context;
+	self->is_asked = true;
+	self->loop = loop;
+	self->call = (struct credential_call){credential, done, context};
+	self->timer.fire = on_bearer_timer;
+	self->timer.context = self;
 	if (!self->is_late)
-		answer_bearer(self);
+		ck_assert_int_eq(loop_timer_set(loop, &self->timer, 0), 0);
+	return &self->call;
+}
+
+static void scripted_cancel(struct credential_call *call)
+{
+	struct scripted *self = (struct scripted *)call->credential;
+	loop_timer_cancel(self->loop, &self->timer);
+	self->is_asked = false;
 }
 
 static bool scripted_refused(
@@ -236,7 +262,8 @@ static void scripted_accepted(struct credential *credential)
 
 static const struct credential_kind scripted_kind = {
 	.name = "scripted",
-	.get_bearer = scripted_get_bearer,
+	.ask = scripted_ask,
+	.cancel = scripted_cancel,
 	.refused = scripted_refused,
 	.accepted = scripted_accepted,
 };
@@ -244,7 +271,8 @@ static const struct credential_kind scripted_kind = {
 /* Without what is optional. */
 static const struct credential_kind plain_kind = {
 	.name = "plain",
-	.get_bearer = scripted_get_bearer,
+	.ask = scripted_ask,
+	.cancel = scripted_cancel,
 };
 
 /* ---- an exchange with all that it needs --------------------------------------------------------
@@ -253,7 +281,7 @@ static const struct credential_kind plain_kind = {
 struct scene {
 	struct secret_memory before;
 	struct server server;
-	struct http_client *client;
+	struct loop *loop;
 	struct account_settings account;
 	struct scripted credential;
 	struct upstream_exchange *exchange;
@@ -287,8 +315,8 @@ static void scene_open(struct scene *scene, const char *const *answers)
 	memset(scene, 0, sizeof(*scene));
 	secret_memory_usage(&scene->before);
 	server_start(&scene->server, answers);
-	scene->client = http_client_new(&err);
-	ck_assert_ptr_nonnull(scene->client);
+	scene->loop = loop_new(&clock_system, &err);
+	ck_assert_ptr_nonnull(scene->loop);
 	scene->account = (struct account_settings){
 		.name = strdup("anchors"),
 		.kind = strdup("mixed_reality"),
@@ -308,7 +336,7 @@ static void scene_start(struct scene *scene)
 {
 	scene->calls = 0;
 	scene->exchange = upstream_mixed_reality.start(
-		&scene->account, &scene->credential.credential, scene->client, on_done, scene);
+		&scene->account, &scene->credential.credential, scene->loop, on_done, scene);
 	/* Either it is there, or the end was told. */
 	ck_assert((scene->exchange == NULL) == (scene->calls == 1));
 }
@@ -316,7 +344,7 @@ static void scene_start(struct scene *scene)
 static void scene_finish(struct scene *scene)
 {
 	while (scene->calls == 0)
-		http_client_run(scene->client, 1000);
+		loop_run(scene->loop, 1000);
 	ck_assert_int_eq(scene->calls, 1);
 }
 
@@ -325,8 +353,9 @@ static void scene_close(struct scene *scene)
 {
 	struct secret_memory after;
 	for (int i = 0; i < 3; i++)
-		http_client_run(scene->client, 0);
-	http_client_free(scene->client);
+		loop_run(scene->loop, 0);
+	shared_token_free_all(&scene->credential.credential);
+	loop_free(scene->loop);
 	secret_free(scene->credential.bearers[0]);
 	secret_free(scene->credential.bearers[1]);
 	account_settings_clear(&scene->account);
@@ -439,9 +468,9 @@ START_TEST(lets_the_token_be_taken)
 	struct secret *taken = NULL;
 	scene_open(&scene, answers);
 	upstream_mixed_reality.start(
-		&scene.account, &scene.credential.credential, scene.client, take_token, &taken);
+		&scene.account, &scene.credential.credential, scene.loop, take_token, &taken);
 	while (taken == NULL)
-		http_client_run(scene.client, 1000);
+		loop_run(scene.loop, 1000);
 	ck_assert_str_eq(secret_bytes(taken), good_token());
 	secret_free(taken);
 	scene_close(&scene);
@@ -804,7 +833,7 @@ START_TEST(refuses_an_answer_without_a_token)
 		{"{\"AccessToken\":5}", "AccessToken"},
 		{"{\"AccessToken\":{}}", "AccessToken"},
 		{"{\"AccessToken\":[\"a.b.c\"]}", "AccessToken"},
-		{"{\"AccessToken\":\"\"}", "JWT"},
+		{"{\"AccessToken\":\"\"}", "AccessToken"},
 		{"{\"AccessToken\":\"opaque\"}", "JWT"},
 		{"{\"AccessToken\":\"a.!.c\"}", "JWT"},
 		{"{\"AccessToken\":\"a..c\"}", "JWT"},
@@ -919,15 +948,14 @@ END_TEST
 /* ---- the credential ----------------------------------------------------------------------------
  */
 
-START_TEST(fails_at_once_when_the_credential_does)
+START_TEST(fails_when_the_credential_does)
 {
 	struct scene scene;
 	const char *const answers[] = {NULL};
 	scene_open(&scene, answers);
 	scene.credential.fails = true;
 	scene_start(&scene);
-	ck_assert_ptr_null(scene.exchange);
-	ck_assert_int_eq(scene.calls, 1);
+	scene_finish(&scene);
 	assert_failed(&scene, ERR_SECRET_SOURCE, 0);
 	ck_assert_str_eq(scene.err.message, "no bearer today");
 	scene_close(&scene);
@@ -945,7 +973,7 @@ START_TEST(waits_for_a_credential_that_answers_later)
 	scene_start(&scene);
 	ck_assert_ptr_nonnull(scene.exchange);
 	for (int i = 0; i < 3; i++)
-		http_client_run(scene.client, 0);
+		loop_run(scene.loop, 0);
 	ck_assert_uint_eq(count_of(&scene.server), 0);
 	answer_bearer(&scene.credential);
 	scene_finish(&scene);
@@ -1059,7 +1087,7 @@ static void cancel(struct scene *scene)
 		shutdown(scene->server.fd, SHUT_RDWR);
 	pthread_mutex_unlock(&scene->server.lock);
 	for (int i = 0; i < 5; i++)
-		http_client_run(scene->client, 5);
+		loop_run(scene->loop, 5);
 	ck_assert_int_eq(scene->calls, 0);
 	scene_close(scene);
 }
@@ -1092,7 +1120,7 @@ START_TEST(is_cancelled_while_it_waits_for_the_answer)
 	scene_open(&scene, answers);
 	scene_start(&scene);
 	while (count_of(&scene.server) == 0)
-		http_client_run(scene.client, 5);
+		loop_run(scene.loop, 5);
 	cancel(&scene);
 }
 END_TEST
@@ -1104,9 +1132,9 @@ START_TEST(is_cancelled_in_the_middle_of_the_answer)
 	scene_open(&scene, answers);
 	scene_start(&scene);
 	while (count_of(&scene.server) == 0)
-		http_client_run(scene.client, 5);
+		loop_run(scene.loop, 5);
 	for (int i = 0; i < 5; i++)
-		http_client_run(scene.client, 5);
+		loop_run(scene.loop, 5);
 	cancel(&scene);
 }
 END_TEST
@@ -1120,7 +1148,7 @@ START_TEST(is_cancelled_while_it_waits_for_the_other_bearer)
 	scene.credential.is_late_once_refused = true;
 	scene_start(&scene);
 	while (scene.credential.asked < 2)
-		http_client_run(scene.client, 5);
+		loop_run(scene.loop, 5);
 	cancel(&scene);
 }
 END_TEST
@@ -1144,7 +1172,7 @@ UNIT_MAIN("mixed_reality", gives_the_token_and_its_times, lets_the_token_be_take
 	withholds_what_repeats_the_credential, withholds_the_credential_in_other_spellings,
 	withholds_words_as_long_as_a_token, refuses_an_answer_without_a_token,
 	refuses_a_token_without_an_expiry, takes_json_only, refuses_an_answer_that_is_too_long,
-	passes_on_why_there_was_no_answer, fails_at_once_when_the_credential_does,
+	passes_on_why_there_was_no_answer, fails_when_the_credential_does,
 	waits_for_a_credential_that_answers_later, tries_another_bearer_when_one_was_refused,
 	ends_when_every_bearer_was_refused, ends_when_the_other_bearer_cannot_be_had,
 	withholds_a_bearer_of_another_form, is_cancelled_while_it_waits_for_the_bearer,

@@ -1,5 +1,6 @@
 #include "refresher.h"
 
+#include "base/http_client.h"
 #include "base/log.h"
 #include "token/schedule.h"
 
@@ -22,7 +23,7 @@ struct upstream_exchange {
 	struct upstream_exchange *next;
 	const struct account_settings *account;
 	struct credential *credential;
-	struct http_client *client;
+	struct loop *loop;
 	struct http_flight *flight;
 	upstream_done_fn done;
 	void *context;
@@ -31,7 +32,7 @@ struct upstream_exchange {
 /* What the scripted upstream does with the exchanges that begin from now on. */
 enum manner {
 	AT_ONCE, /* from within start() */
-	LATER, /* from within http_client_run() */
+	LATER, /* from within loop_run() */
 	WHEN_RELEASED, /* likewise, but not before `is_released` */
 };
 
@@ -41,7 +42,7 @@ static struct {
 	struct registry registry;
 	struct refresher *refresher;
 	pthread_t thread; /* where start() was called */
-	struct http_client *client;
+	struct loop *loop;
 
 	enum manner manner;
 	bool is_released;
@@ -132,7 +133,7 @@ static void let_it_look(void)
 	for (int i = 0; i < 3; i++) {
 		lock();
 		unsigned before = atomic_load(&stage.clock_reads);
-		http_client_wake(stage.client);
+		loop_wake(stage.loop);
 		while (atomic_load(&stage.clock_reads) < before + 2)
 			pthread_cond_wait(&stage.changed, &stage.lock);
 		unlock();
@@ -143,7 +144,7 @@ static void set_time(int64_t boottime_ms)
 {
 	lock();
 	atomic_store(&stage.boottime_ms, boottime_ms);
-	http_client_wake(stage.client);
+	loop_wake(stage.loop);
 	unlock();
 }
 
@@ -196,14 +197,15 @@ static void end_exchange(struct upstream_exchange *exchange)
 static void on_flight(void *context, struct http_response *response, const struct error *err);
 
 /*
- * A way to be called from http_client_run(): what is no https URL fails in there, without a packet
+ * A way to be called from loop_run(): what is no https URL fails in there, without a packet
  * on any network. As long as the exchange is held back, it goes round.
  */
 static void go_round(struct upstream_exchange *exchange)
 {
 	static const struct http_request request = {.url = "http://127.0.0.1:1/", .body_max = 1};
 	struct error err = ERROR_INIT;
-	exchange->flight = http_client_send(exchange->client, &request, on_flight, exchange, &err);
+	exchange->flight =
+		http_client_send(loop_http(exchange->loop), &request, on_flight, exchange, &err);
 	ck_assert_ptr_nonnull(exchange->flight);
 }
 
@@ -225,22 +227,21 @@ static void on_flight(void *context, struct http_response *response, const struc
 }
 
 static struct upstream_exchange *stage_start(const struct account_settings *account,
-	struct credential *credential, struct http_client *client, upstream_done_fn done,
-	void *context)
+	struct credential *credential, struct loop *loop, upstream_done_fn done, void *context)
 {
 	struct upstream_exchange *exchange = calloc(1, sizeof(*exchange));
 	ck_assert_ptr_nonnull(exchange);
 	*exchange = (struct upstream_exchange){
 		.account = account,
 		.credential = credential,
-		.client = client,
+		.loop = loop,
 		.done = done,
 		.context = context,
 	};
 	lock();
 	stage.started++;
 	stage.thread = pthread_self();
-	stage.client = client;
+	stage.loop = loop;
 	stage.last_credential = credential;
 	snprintf(stage.last_account, sizeof(stage.last_account), "%s", account->name);
 	bool is_at_once = stage.manner == AT_ONCE;
@@ -256,7 +257,7 @@ static struct upstream_exchange *stage_start(const struct account_settings *acco
 
 static void stage_cancel(struct upstream_exchange *exchange)
 {
-	http_client_cancel(exchange->client, exchange->flight);
+	http_client_cancel(loop_http(exchange->loop), exchange->flight);
 	free(exchange);
 	lock();
 	stage.cancelled++;
@@ -264,7 +265,11 @@ static void stage_cancel(struct upstream_exchange *exchange)
 	unlock();
 }
 
-static const struct upstream stage_upstream = {"scripted", stage_start, stage_cancel};
+static const struct upstream stage_upstream = {
+	.kind = "scripted",
+	.start = stage_start,
+	.cancel = stage_cancel,
+};
 
 /* ---- the answers -------------------------------------------------------------------------------
  */
@@ -368,6 +373,7 @@ static void adopt(struct account *const *accounts, size_t count)
 		list[i] = accounts[i];
 		struct credential *credential = calloc(1, sizeof(*credential));
 		credential->kind = &stage_kind;
+		credential->references = 1;
 		extras[i] = (struct refresher_account){credential, &stage_upstream};
 	}
 	lock();
@@ -1094,7 +1100,7 @@ START_TEST(readers_see_neither_a_gap_nor_what_is_freed)
 			/* Time goes by as the refresher looks at it. */
 			while (read_count(&stage.ended) < ended + 2) {
 				lock();
-				http_client_wake(stage.client);
+				loop_wake(stage.loop);
 				unlock();
 				sched_yield();
 			}

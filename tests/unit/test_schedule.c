@@ -9,7 +9,7 @@
 static int64_t wait_after_success(int64_t lifetime_ms, double roll)
 {
 	struct schedule schedule = {.failures = 3, .next_ms = 5};
-	schedule_succeeded(&schedule, NOW_MS, lifetime_ms, roll);
+	schedule_succeeded(&schedule, NOW_MS, lifetime_ms, 0, roll);
 	ck_assert_uint_eq(schedule.failures, 0);
 	return schedule.next_ms - NOW_MS;
 }
@@ -95,7 +95,7 @@ START_TEST(forgets_failures_at_a_success)
 	for (int i = 0; i < 12; i++)
 		schedule_failed(&schedule, NOW_MS, &err, ALMOST_ONE);
 	ck_assert_int_gt(schedule.next_ms, NOW_MS + 200000);
-	schedule_succeeded(&schedule, NOW_MS, DAY_MS, 0);
+	schedule_succeeded(&schedule, NOW_MS, DAY_MS, 0, 0);
 	ck_assert_uint_eq(schedule.failures, 0);
 	schedule_failed(&schedule, NOW_MS, &err, ALMOST_ONE);
 	ck_assert_uint_eq(schedule.failures, 1);

@@ -27,7 +27,6 @@ static struct credential *scripted_open(const struct credential_settings *settin
 	}
 	struct credential *credential = calloc(1, sizeof(*credential));
 	ck_assert_ptr_nonnull(credential);
-	credential->kind = settings->kind;
 	opened++;
 	return credential;
 }
@@ -69,7 +68,8 @@ static void add_account(struct config *config, const char *name, const struct up
 			},
 		.credential =
 			{
-				.kind = &scripted_kind,
+				.kinds = {&scripted_kind},
+				.kind_count = 1,
 				.account_key =
 					{
 						.kind = SECRET_SOURCE_FILE,
@@ -108,7 +108,7 @@ START_TEST(makes_the_accounts_in_their_order)
 	static const char *const names[] = {"one", "two", "three"};
 	three_accounts(&config);
 	config.default_account = strdup("two");
-	ck_assert_int_eq(setup_accounts_open(&config, &accounts, &err), 0);
+	ck_assert_int_eq(setup_accounts_open(&config, NULL, &accounts, &err), 0);
 	free_accounts(&config); /* it goes, and the accounts stay */
 	ck_assert_uint_eq(accounts.table->count, 3);
 	for (size_t i = 0; i < 3; i++) {
@@ -146,7 +146,7 @@ START_TEST(makes_no_default_account_where_none_is_named)
 	struct setup_accounts accounts = {0};
 	struct error err = ERROR_INIT;
 	three_accounts(&config);
-	ck_assert_int_eq(setup_accounts_open(&config, &accounts, &err), 0);
+	ck_assert_int_eq(setup_accounts_open(&config, NULL, &accounts, &err), 0);
 	ck_assert_ptr_null(accounts.table->default_account);
 	setup_accounts_close(&accounts);
 	free_accounts(&config);
@@ -158,7 +158,7 @@ START_TEST(makes_an_empty_table_of_no_accounts)
 	struct config config = {0};
 	struct setup_accounts accounts = {0};
 	struct error err = ERROR_INIT;
-	ck_assert_int_eq(setup_accounts_open(&config, &accounts, &err), 0);
+	ck_assert_int_eq(setup_accounts_open(&config, NULL, &accounts, &err), 0);
 	ck_assert_uint_eq(accounts.table->count, 0);
 	ck_assert_ptr_null(account_table_find(accounts.table, "one"));
 	setup_accounts_close(&accounts);
@@ -175,7 +175,7 @@ START_TEST(leaves_nothing_open_when_a_credential_fails)
 		struct error err = ERROR_INIT;
 		fails_for = cases[i];
 		opened = closed = 0;
-		ck_assert_int_eq(setup_accounts_open(&config, &accounts, &err), -1);
+		ck_assert_int_eq(setup_accounts_open(&config, NULL, &accounts, &err), -1);
 		ck_assert_ptr_eq(accounts.table, (void *)-1);
 		ck_assert_uint_eq(opened, i);
 		ck_assert_uint_eq(closed, i);
@@ -201,13 +201,13 @@ START_TEST(tells_which_key_cannot_be_read)
 	secret_memory_usage(&before);
 	three_accounts(&config);
 	for (size_t i = 0; i < 3; i++) {
-		config.accounts[i].credential.kind = &credential_account_key;
+		config.accounts[i].credential.kinds[0] = &credential_account_key;
 		free(config.accounts[i].credential.account_key.name);
 		config.accounts[i].credential.account_key.name =
 			strdup(i < 2 ? path : "/nonexistent/key");
 		config.accounts[i].credential.account_key.where = strdup("/etc/file.conf:32");
 	}
-	ck_assert_int_eq(setup_accounts_open(&config, &accounts, &err), -1);
+	ck_assert_int_eq(setup_accounts_open(&config, NULL, &accounts, &err), -1);
 	ck_assert_int_eq(err.code, ERR_SECRET_SOURCE);
 	ck_assert_ptr_nonnull(
 		strstr(err.message, "/etc/file.conf:32: [account three]: account_key: "));
@@ -245,7 +245,7 @@ START_TEST(looks_into_the_ca_file_at_once)
 			unlink(path); /* and when there is none */
 		}
 		opened = closed = 0;
-		int result = setup_accounts_open(&config, &accounts, &err);
+		int result = setup_accounts_open(&config, NULL, &accounts, &err);
 		if (i < UNIT_COUNT(cases) && cases[i].is_taken) {
 			ck_assert_int_eq(result, 0);
 			setup_accounts_close(&accounts);
