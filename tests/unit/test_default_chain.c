@@ -264,8 +264,7 @@ START_TEST(refuses_a_word_that_chooses_nothing)
 		"InteractiveBrowserCredential",
 		"ManagedIdentityCredentialX",
 		"x\033[2J",
-		"a word that is so long that nobody would ever have written it by hand, or would "
-		"they",
+		"AWordThatIsSoLongThatNobodyWouldEverHaveWrittenItByHandOrWouldThey",
 	};
 	for (size_t i = 0; i < UNIT_COUNT(words); i++) {
 		struct error err;

@@ -43,9 +43,9 @@ START_TEST(finds_eight_bytes_of_the_secret_in_a_row)
 {
 	char words[64];
 	for (size_t at = 0; at + 8 <= sizeof(SECRET) - 1; at++) {
-		snprintf(words, sizeof(words), "it is %.8s!", SECRET + at);
+		snprintf(words, sizeof(words), "it is %.8s!", &SECRET[at]);
 		ck_assert_msg(repeats(words), "%s", words);
-		snprintf(words, sizeof(words), "it is %.7s!", SECRET + at);
+		snprintf(words, sizeof(words), "it is %.7s!", &SECRET[at]);
 		ck_assert_msg(!repeats(words), "%s", words);
 	}
 	ck_assert(repeats(SECRET));

@@ -290,7 +290,7 @@ START_TEST(withholds_what_repeats_the_secret_and_still_tells_the_code)
 		"{\"error\":\"e\",\"trace_id\":\"" SECRET "\"}",
 		"{\"error\":\"e\",\"timestamp\":\"" SECRET "\"}",
 		"{\"error\":{\"message\":\"" SECRET "\"}}",
-		"you sent " SECRET,
+		("you sent " SECRET),
 		"client_secret=Sup3rS3cret%4FfTheApp",
 	};
 	for (size_t i = 0; i < UNIT_COUNT(bodies); i++) {

@@ -267,8 +267,8 @@ START_TEST(does_not_take_another_for_the_host_however_it_is_spelt)
 		"http://[::1]@example.com",
 		"http://[]",
 		"http://::1/",
-		"http://127.0.0.1\xe3\x80\x82"
-		"example.com", /* an ideographic full stop */
+		("http://127.0.0.1\xe3\x80\x82" /* an ideographic full stop */
+		 "example.com"),
 		"http://111111111111111111111111111111111111111111111111111111111111111111111111",
 	};
 	for (size_t i = 0; i < UNIT_COUNT(urls); i++)

@@ -84,7 +84,7 @@ START_TEST(refuses_what_is_no_object_or_is_not_complete)
 		"{",
 		"{\"a\"",
 		"{\"a\":",
-		"{\"a\":\"" TOKEN,
+		("{\"a\":\"" TOKEN),
 		"{\"a\":1",
 		"{\"a\":1,}",
 		"{a:1}",
