@@ -138,7 +138,7 @@ static bool has_older(const struct token_wait *wait)
 	return wait->takes_older && is_good(wait->shared, loop_now_ms(wait->loop));
 }
 
-static void give_older(struct token_wait *wait)
+static void give_present(struct token_wait *wait)
 {
 	wait->shared->token.is_cached = true;
 	wait->done(wait->context, &wait->shared->token, NULL);
@@ -152,7 +152,7 @@ static void serve(struct shared_token *shared, struct access_token *token, const
 	while (shared->served != NULL) {
 		struct token_wait *wait = list_pop(&shared->served);
 		if (token == NULL && has_older(wait))
-			give_older(wait);
+			give_present(wait);
 		else
 			wait->done(wait->context, token, err);
 		free(wait);
@@ -218,14 +218,13 @@ static void on_timer(void *context)
 	int64_t now_ms = loop_now_ms(wait->loop);
 	struct error err = ERROR_INIT;
 	bool has_failed = now_ms < shared->failed_until_ms;
-	if (is_fresh(shared, now_ms) || (has_failed && has_older(wait)))
-		give_older(wait);
+	bool is_there = is_fresh(shared, now_ms);
+	if (!is_there && !has_failed && join_call(wait, &err) == 0)
+		return;
+	if (is_there || has_older(wait))
+		give_present(wait);
 	else if (has_failed)
 		give_failure(wait);
-	else if (join_call(wait, &err) == 0)
-		return;
-	else if (has_older(wait))
-		give_older(wait);
 	else
 		wait->done(wait->context, NULL, &err);
 	free(wait);
