@@ -33,8 +33,7 @@ struct certificate {
 	X509 *own; /* one of the content's: that which belongs to the key */
 	const struct algorithm *algorithm;
 	char thumbprint[64];
-	int64_t not_before;
-	int64_t not_after;
+	struct certificate_validity validity;
 };
 
 static int no_memory(struct error *err)
@@ -111,9 +110,9 @@ static int complete(struct certificate *self, struct error *err)
 			"it has a private key but not its certificate; put both into one file");
 	if (find_algorithm(self, err) != 0 || find_own(self, err) != 0 ||
 		make_thumbprint(self, err) != 0 ||
-		read_time(X509_get0_notBefore(self->own), &self->not_before, err) != 0)
+		read_time(X509_get0_notBefore(self->own), &self->validity.not_before, err) != 0)
 		return -1;
-	return read_time(X509_get0_notAfter(self->own), &self->not_after, err);
+	return read_time(X509_get0_notAfter(self->own), &self->validity.not_after, err);
 }
 
 struct certificate *certificate_load(
@@ -132,14 +131,9 @@ struct certificate *certificate_load(
 	return NULL;
 }
 
-int64_t certificate_not_before(const struct certificate *certificate)
+struct certificate_validity certificate_validity(const struct certificate *certificate)
 {
-	return certificate->not_before;
-}
-
-int64_t certificate_not_after(const struct certificate *certificate)
-{
-	return certificate->not_after;
+	return certificate->validity;
 }
 
 void certificate_print_date(int64_t time_s, char out[CERTIFICATE_DATE_SIZE])
@@ -152,20 +146,20 @@ void certificate_print_date(int64_t time_s, char out[CERTIFICATE_DATE_SIZE])
 }
 
 int certificate_check_validity(
-	const struct certificate *certificate, int64_t now_s, struct error *err)
+	const struct certificate_validity *validity, int64_t now_s, struct error *err)
 {
 	char date[CERTIFICATE_DATE_SIZE];
 	char now[CERTIFICATE_DATE_SIZE];
 	certificate_print_date(now_s, now);
-	if (now_s > certificate->not_after) {
-		certificate_print_date(certificate->not_after, date);
+	if (now_s > validity->not_after) {
+		certificate_print_date(validity->not_after, date);
 		return error_set(err, ERR_SECRET_SOURCE,
 			"the certificate expired on %s (this host's clock says %s); put a new one "
 			"in its place",
 			date, now);
 	}
-	if (now_s + CERTIFICATE_SKEW_S < certificate->not_before) {
-		certificate_print_date(certificate->not_before, date);
+	if (now_s + CERTIFICATE_SKEW_S < validity->not_before) {
+		certificate_print_date(validity->not_before, date);
 		return error_set(err, ERR_SECRET_SOURCE,
 			"the certificate is not valid before %s (this host's clock says %s); wait, "
 			"or use an older one",
@@ -174,10 +168,10 @@ int certificate_check_validity(
 	return 0;
 }
 
-bool certificate_ends_soon(int64_t not_before, int64_t not_after, int64_t now_s)
+bool certificate_ends_soon(const struct certificate_validity *validity, int64_t now_s)
 {
-	int64_t fifth_s = (not_after - not_before) / 5;
-	return not_after - now_s <
+	int64_t fifth_s = (validity->not_after - validity->not_before) / 5;
+	return validity->not_after - now_s <
 	       (fifth_s < CERTIFICATE_NOTICE_S ? fifth_s : CERTIFICATE_NOTICE_S);
 }
 

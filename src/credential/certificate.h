@@ -34,9 +34,13 @@ struct certificate;
 struct certificate *certificate_load(
 	const struct secret *file, const struct secret *passphrase, struct error *err);
 
-/* Unix seconds of the first and the last moment of its validity. */
-int64_t certificate_not_before(const struct certificate *certificate);
-int64_t certificate_not_after(const struct certificate *certificate);
+/* Unix seconds of its first and its last moment. */
+struct certificate_validity {
+	int64_t not_before;
+	int64_t not_after;
+};
+
+struct certificate_validity certificate_validity(const struct certificate *certificate);
 
 /* By how much this host's clock may be behind the one by which a certificate was made. */
 #define CERTIFICATE_SKEW_S 300
@@ -47,13 +51,13 @@ int64_t certificate_not_after(const struct certificate *certificate);
  * will be. Pure.
  */
 int certificate_check_validity(
-	const struct certificate *certificate, int64_t now_s, struct error *err);
+	const struct certificate_validity *validity, int64_t now_s, struct error *err);
 
 /* How long ahead its end is told: so much, or a fifth of its life if that is shorter. */
 #define CERTIFICATE_NOTICE_S (INT64_C(30) * 24 * 3600)
 
 /* Whether its end is that near at `now_s`. Pure. */
-bool certificate_ends_soon(int64_t not_before, int64_t not_after, int64_t now_s);
+bool certificate_ends_soon(const struct certificate_validity *validity, int64_t now_s);
 
 /* "2026-11-24 19:39:00 UTC", for messages. */
 #define CERTIFICATE_DATE_SIZE 32

@@ -168,6 +168,8 @@ struct credential_kind {
 extern const struct credential_kind *const credential_kinds[];
 
 extern const struct credential_kind credential_account_key;
+extern const struct credential_kind credential_client_assertion;
+extern const struct credential_kind credential_client_certificate;
 extern const struct credential_kind credential_client_secret;
 
 extern const struct credential_kind credential_device_code;
@@ -175,6 +177,7 @@ extern const struct credential_kind credential_default;
 extern const struct credential_kind credential_environment;
 extern const struct credential_kind credential_managed_identity;
 extern const struct credential_kind credential_static_token;
+extern const struct credential_kind credential_workload_identity;
 
 /* The kind of that name, or NULL. */
 const struct credential_kind *credential_kind_find(const char *name);

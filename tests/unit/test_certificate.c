@@ -610,15 +610,16 @@ START_TEST(is_valid_from_its_first_moment_to_its_last)
 {
 	struct error err = ERROR_INIT;
 	struct certificate *certificate = load_valid(0, DAY_S);
-	int64_t start = certificate_not_before(certificate);
-	int64_t end = certificate_not_after(certificate);
+	const struct certificate_validity validity = certificate_validity(certificate);
+	int64_t start = validity.not_before;
+	int64_t end = validity.not_after;
 	ck_assert_int_eq(end - start, DAY_S);
 	ck_assert_int_le(llabs(start - (int64_t)time(NULL)), 5);
-	ck_assert_int_eq(certificate_check_validity(certificate, start, &err), 0);
-	ck_assert_int_eq(certificate_check_validity(certificate, end, &err), 0);
+	ck_assert_int_eq(certificate_check_validity(&validity, start, &err), 0);
+	ck_assert_int_eq(certificate_check_validity(&validity, end, &err), 0);
 	/* Made a moment ago by another host's clock. */
 	ck_assert_int_eq(
-		certificate_check_validity(certificate, start - CERTIFICATE_SKEW_S, &err), 0);
+		certificate_check_validity(&validity, start - CERTIFICATE_SKEW_S, &err), 0);
 	certificate_free(certificate);
 }
 END_TEST
@@ -627,7 +628,8 @@ START_TEST(says_since_when_it_has_expired)
 {
 	struct error err = ERROR_INIT;
 	struct certificate *certificate = load_valid(0, DAY_S);
-	int64_t end = certificate_not_after(certificate);
+	const struct certificate_validity validity = certificate_validity(certificate);
+	int64_t end = validity.not_after;
 	char date[CERTIFICATE_DATE_SIZE];
 	char now[CERTIFICATE_DATE_SIZE];
 	char expected[300];
@@ -637,7 +639,7 @@ START_TEST(says_since_when_it_has_expired)
 		"the certificate expired on %s (this host's clock says %s); put a new one in its "
 		"place",
 		date, now);
-	ck_assert_int_eq(certificate_check_validity(certificate, end + 1, &err), -1);
+	ck_assert_int_eq(certificate_check_validity(&validity, end + 1, &err), -1);
 	ck_assert_int_eq(err.code, ERR_SECRET_SOURCE);
 	ck_assert_str_eq(err.message, expected);
 	certificate_free(certificate);
@@ -648,26 +650,33 @@ START_TEST(says_from_when_it_will_be_valid)
 {
 	struct error err = ERROR_INIT;
 	struct certificate *certificate = load_valid(DAY_S, 2 * DAY_S);
-	int64_t start = certificate_not_before(certificate);
+	const struct certificate_validity validity = certificate_validity(certificate);
+	int64_t start = validity.not_before;
 	char date[CERTIFICATE_DATE_SIZE];
 	char expected[300];
 	certificate_print_date(start, date);
 	snprintf(expected, sizeof(expected), "the certificate is not valid before %s (this", date);
 	ck_assert_int_eq(
-		certificate_check_validity(certificate, start - CERTIFICATE_SKEW_S - 1, &err), -1);
+		certificate_check_validity(&validity, start - CERTIFICATE_SKEW_S - 1, &err), -1);
 	ck_assert_int_eq(err.code, ERR_SECRET_SOURCE);
 	ck_assert_msg(strncmp(err.message, expected, strlen(expected)) == 0, "%s", err.message);
 	certificate_free(certificate);
 }
 END_TEST
 
+static bool ends_soon(int64_t not_after, int64_t now_s)
+{
+	const struct certificate_validity validity = {0, not_after};
+	return certificate_ends_soon(&validity, now_s);
+}
+
 START_TEST(tells_its_end_thirty_days_or_a_fifth_of_its_life_ahead)
 {
-	ck_assert(!certificate_ends_soon(0, 365 * DAY_S, 335 * DAY_S));
-	ck_assert(certificate_ends_soon(0, 365 * DAY_S, 335 * DAY_S + 1));
-	ck_assert(!certificate_ends_soon(0, 10 * DAY_S, 8 * DAY_S));
-	ck_assert(certificate_ends_soon(0, 10 * DAY_S, 8 * DAY_S + 1));
-	ck_assert(certificate_ends_soon(0, 10 * DAY_S, 20 * DAY_S));
+	ck_assert(!ends_soon(365 * DAY_S, 335 * DAY_S));
+	ck_assert(ends_soon(365 * DAY_S, 335 * DAY_S + 1));
+	ck_assert(!ends_soon(10 * DAY_S, 8 * DAY_S));
+	ck_assert(ends_soon(10 * DAY_S, 8 * DAY_S + 1));
+	ck_assert(ends_soon(10 * DAY_S, 20 * DAY_S));
 }
 END_TEST
 
