@@ -10,8 +10,8 @@
 const struct credential_kind *const credential_kinds[] = {
 	&credential_account_key,
 	&credential_client_secret,
-	&credential_device_code,
 	&credential_managed_identity,
+	&credential_device_code,
 	&credential_static_token,
 	&credential_environment,
 	&credential_default,

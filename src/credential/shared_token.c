@@ -48,6 +48,16 @@ static void list_take(struct token_wait *wait)
 	wait->link = NULL;
 }
 
+static struct token_wait *list_pop(struct token_wait **list)
+{
+	struct token_wait *wait = *list;
+	*list = wait->next;
+	if (wait->next != NULL)
+		wait->next->link = list;
+	wait->link = NULL;
+	return wait;
+}
+
 static struct shared_token *find(struct credential *credential, const char *scope)
 {
 	for (struct shared_token *s = credential->tokens; s != NULL; s = s->next)
@@ -121,14 +131,10 @@ static int64_t quiet_ms(const struct error *err)
 /* Call all back who waited. Each may ask again, or cancel another one. */
 static void serve(struct shared_token *shared, struct access_token *token, const struct error *err)
 {
-	while (shared->waiting != NULL) {
-		struct token_wait *wait = shared->waiting;
-		list_take(wait);
-		list_put(&shared->served, wait);
-	}
+	while (shared->waiting != NULL)
+		list_put(&shared->served, list_pop(&shared->waiting));
 	while (shared->served != NULL) {
-		struct token_wait *wait = shared->served;
-		list_take(wait);
+		struct token_wait *wait = list_pop(&shared->served);
 		bool has_older = token == NULL && wait->takes_older &&
 				 is_good(shared, loop_now_ms(wait->loop));
 		if (has_older)
