@@ -426,7 +426,9 @@ def test_says_to_log_in_again_when_the_login_was_revoked(daemon, emulator):
     assert daemon.account("storage")["last_error"] is None
 
 
-def test_a_revoked_refresh_token_is_not_sent_again(daemon, emulator):
+@pytest.mark.parametrize("is_kept", [False, True], ids=["in memory", "in a file"])
+def test_a_revoked_refresh_token_is_not_sent_again(serve, keys, kept, emulator, is_kept):
+    daemon = serve({"storage": keys(**(kept if is_kept else {}))})
     emulator.change_settings(entra_expires_in_s=3)
     log_in(daemon, emulator)
     mark = daemon.mark()
