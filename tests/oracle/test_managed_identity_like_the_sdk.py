@@ -39,13 +39,14 @@ ARC = pytest.param("azure_arc", marks=needs_root)
 SOURCES = ["imds", "app_service", ARC, "service_fabric", "azure_ml", "cloud_shell"]
 
 # What names an identity: the source, the daemon's key and its value, the client's arguments.
+BY_RESOURCE = {"identity_config": {"mi_res_id": USER_RESOURCE}}
 NAMED = [
     ("imds", "client_id", USER, {"client_id": USER}),
     ("imds", "object_id", USER_OBJECT, {"identity_config": {"object_id": USER_OBJECT}}),
     ("imds", "resource_id", USER_RESOURCE, {"identity_config": {"msi_res_id": USER_RESOURCE}}),
     ("app_service", "client_id", USER, {"client_id": USER}),
     ("app_service", "object_id", USER_OBJECT, {"identity_config": {"object_id": USER_OBJECT}}),
-    ("app_service", "resource_id", USER_RESOURCE, {"identity_config": {"mi_res_id": USER_RESOURCE}}),
+    ("app_service", "resource_id", USER_RESOURCE, BY_RESOURCE),
     ("azure_ml", "client_id", USER, {"client_id": USER}),
 ]
 
@@ -143,7 +144,7 @@ def compare(emulator, ask_by_sdk, start_daemon):
 
 
 def parameters_of(request):
-    """Those of the query or of the form: the two spell ':' and '/' differently, and mean the same."""
+    """Those of the query or of the form: the two spell ':' and '/' in different ways."""
     words = request["target"].partition("?")[2] or request["body"]
     pairs = urllib.parse.parse_qsl(words, keep_blank_values=True, strict_parsing=True)
     assert len(dict(pairs)) == len(pairs)
