@@ -43,6 +43,16 @@
 /* No more connections than this, however many descriptors there are. */
 #define CONNECTIONS_MAX ((rlim_t)20000)
 
+/* The variables that a platform or an operator passes secrets in. */
+static const char *const secret_variables[] = {
+	"MIXEDREALITY_ACCOUNT_KEY",
+	"AZURE_CLIENT_SECRET",
+	"AZURE_CLIENT_CERTIFICATE_PASSWORD",
+	"AZURE_PASSWORD",
+	"IDENTITY_HEADER",
+	"MSI_SECRET",
+};
+
 struct daemon {
 	const char *config_path; /* NULL: the default */
 	struct registry registry;
@@ -344,8 +354,9 @@ static int serve(const char *config_path)
 	struct config *config = load_config(config_path, &err);
 	if (config == NULL)
 		return EXIT_CONFIGURATION;
-	/* Also when the accounts are in files, and nobody will ever read it. */
-	secret_source_wipe_environment("MIXEDREALITY_ACCOUNT_KEY");
+	/* Also where no account uses them, and nobody will ever read them. */
+	for (size_t i = 0; i < sizeof(secret_variables) / sizeof(secret_variables[0]); i++)
+		secret_source_wipe_environment(secret_variables[i]);
 	log_set_level(config->log_level);
 	registry_init(&self.registry);
 	int result = open_descriptors(&self, &err);

@@ -263,7 +263,8 @@ static int set_credential(void *target, const char *value, struct error *err)
 	}
 	if (count == 0)
 		return refuse_credential(value, err);
-	memcpy(account->credential.kinds, kinds, count * sizeof(kinds[0]));
+	for (size_t i = 0; i < count; i++)
+		account->credential.kinds[i] = kinds[i];
 	account->credential.kind_count = count;
 	return replace(&account->settings.credential,
 		text_string(&names) == NULL ? value : text_string(&names), err);
@@ -308,13 +309,7 @@ SOURCE_KEY(refresh_token_key)
 
 static int replace_tenant(char **string, const char *value, struct error *err)
 {
-	/* azure-protocol.md B.1 */
-	if (value[strspn(value,
-		    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-")] != '\0')
-		return error_set(err, ERR_CONFIGURATION,
-			"found '%s', expected the tenant's identifier or one of its domains",
-			value);
-	return replace(string, value, err);
+	return tenant_id_check(value, err) != 0 ? -1 : replace(string, value, err);
 }
 
 static int replace_uuid(char **string, const char *value, struct error *err)

@@ -67,3 +67,15 @@ char *authority_resolve(const char *configured, struct error *err)
 		error_set(err, ERR_NO_MEMORY, "out of memory");
 	return authority;
 }
+
+int tenant_id_check(const char *tenant_id, struct error *err)
+{
+	static const char letters[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-";
+	/* Dots alone would be steps up in the URL's path. */
+	if (tenant_id[strspn(tenant_id, ".-")] != '\0' &&
+		tenant_id[strspn(tenant_id, letters)] == '\0')
+		return 0;
+	return error_set(err, ERR_CONFIGURATION,
+		"found '%s', expected the tenant's identifier or one of its domains", tenant_id);
+}

@@ -1,5 +1,6 @@
 /*
- * Authorities: which Microsoft Entra ID gives the tokens. Source: azure-protocol.md B.1.
+ * Authorities: which Microsoft Entra ID gives the tokens; and how its tenants are spelt. Source:
+ * azure-protocol.md B.1.
  */
 #ifndef MRTOKEND_CREDENTIAL_AUTHORITY_H
 #define MRTOKEND_CREDENTIAL_AUTHORITY_H
@@ -26,5 +27,12 @@ int authority_parse(char **authority, const char *value, struct error *err);
  * Returns it, to be freed by the caller, or NULL with *err that names the variable.
  */
 char *authority_resolve(const char *configured, struct error *err);
+
+/*
+ * Whether it is spelt like a tenant, an identifier or a domain: ASCII letters, digits, '-' and '.',
+ * and not only the last two.
+ * Returns 0, or -1 with *err: ERR_CONFIGURATION, worded "found ..., expected ...". Pure.
+ */
+int tenant_id_check(const char *tenant_id, struct error *err);
 
 #endif

@@ -11,6 +11,7 @@ const struct credential_kind *const credential_kinds[] = {
 	&credential_account_key,
 	&credential_client_secret,
 	&credential_managed_identity,
+	&credential_device_code,
 	&credential_static_token,
 	&credential_environment,
 	&credential_default,
@@ -45,6 +46,20 @@ struct credential *credential_open(const struct credential_settings *settings,
 	return credential_open_kind(&credential_chain, settings, account, err);
 }
 
+struct credential *credential_with_login(struct credential *credential)
+{
+	size_t count = 0;
+	if (credential->kind->login != NULL)
+		return credential;
+	struct credential *const *members = credential->kind->members == NULL
+						    ? NULL
+						    : credential->kind->members(credential, &count);
+	struct credential *found = NULL;
+	for (size_t i = 0; i < count && found == NULL; i++)
+		found = credential_with_login(members[i]);
+	return found;
+}
+
 void credential_close(struct credential *credential)
 {
 	if (credential == NULL || --credential->references > 0)
@@ -66,6 +81,8 @@ int credential_set_lifetime(struct access_token *token, const struct loop *loop,
 	/* Counted from the sending: what came later has lived since then at the most. */
 	int64_t lifetime_s =
 		told->expires_on_s >= 0 ? told->expires_on_s - server_s : told->expires_in_s;
+	if (lifetime_s > CREDENTIAL_LIFETIME_MAX_S)
+		lifetime_s = CREDENTIAL_LIFETIME_MAX_S;
 	token->dead_at_ms = told->sent_ms + lifetime_s * 1000;
 	token->refresh_at_ms =
 		told->refresh_in_s > 0 ? told->sent_ms + told->refresh_in_s * 1000 : -1;

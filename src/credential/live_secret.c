@@ -4,6 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
+
+/*
+ * A file system tells times in steps, of a few milliseconds or of two seconds: a file that was
+ * changed so shortly before it was read may have been changed since then and look the same.
+ */
+#define SETTLED_S 3
 
 struct live_secret {
 	const char *key;
@@ -11,8 +18,10 @@ struct live_secret {
 	char *name; /* for messages */
 	struct secret_source file; /* SECRET_SOURCE_NONE: it never changes */
 	struct secret *secret; /* NULL: to be read */
+	bool is_binary;
 	uint64_t version;
 	struct stat seen; /* of the file, as it was read */
+	bool is_settled; /* then: another content would have looked different */
 };
 
 static struct live_secret *no_memory(struct live_secret *live, struct error *err)
@@ -46,8 +55,15 @@ static void describe(const struct live_secret *live, struct error *err)
 		live->where == NULL ? "" : ": ", live->key);
 }
 
-struct live_secret *live_secret_open(
-	const struct secret_source *source, const char *key, struct error *err)
+static struct secret *read_now(
+	const struct live_secret *live, const struct secret_source *source, struct error *err)
+{
+	return live->is_binary ? secret_source_read_binary(source, err)
+			       : secret_source_read(source, err);
+}
+
+static struct live_secret *open_source(
+	const struct secret_source *source, bool is_binary, const char *key, struct error *err)
 {
 	struct live_secret *live = calloc(1, sizeof(*live));
 	_cleanup_text_ struct text name = {0};
@@ -56,6 +72,7 @@ struct live_secret *live_secret_open(
 		return no_memory(live, err);
 	secret_source_describe(source, &name);
 	live->key = key;
+	live->is_binary = is_binary;
 	live->name = text_steal(&name);
 	live->where = source->where == NULL ? NULL : strdup(source->where);
 	if (live->name == NULL || (source->where != NULL && live->where == NULL))
@@ -68,7 +85,7 @@ struct live_secret *live_secret_open(
 		if (live->file.name == NULL)
 			return no_memory(live, err);
 	} else {
-		live->secret = secret_source_read(source, err);
+		live->secret = read_now(live, source, err);
 		live->version = 1;
 		result = live->secret == NULL ? -1 : 0;
 	}
@@ -77,6 +94,18 @@ struct live_secret *live_secret_open(
 	describe(live, err);
 	live_secret_free(live);
 	return NULL;
+}
+
+struct live_secret *live_secret_open(
+	const struct secret_source *source, const char *key, struct error *err)
+{
+	return open_source(source, false, key, err);
+}
+
+struct live_secret *live_secret_open_binary(
+	const struct secret_source *source, const char *key, struct error *err)
+{
+	return open_source(source, true, key, err);
 }
 
 struct live_secret *live_secret_open_file(const char *path, const char *key, struct error *err)
@@ -93,28 +122,39 @@ static bool is_same(const struct stat *a, const struct stat *b)
 	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-const struct secret *live_secret_get(struct live_secret *live, uint64_t *version, struct error *err)
+/* Read the file if it may be another one now. Returns 0, or -1 with *err. */
+static int follow_file(struct live_secret *live, struct error *err)
 {
 	struct stat now;
-	if (live->file.kind == SECRET_SOURCE_FILE) {
-		/* Looked at before it is read: what changes in between is read again next time. */
-		if (stat(live->file.name, &now) != 0) {
-			error_set_errno(err, errno, "cannot open %s", live->file.name);
-			err->code = ERR_SECRET_SOURCE;
-			describe(live, err);
-			return NULL;
-		}
-		if (live->secret == NULL || !is_same(&now, &live->seen)) {
-			struct secret *secret = secret_source_read(&live->file, err);
-			if (secret == NULL) {
-				describe(live, err);
-				return NULL;
-			}
-			secret_free(live->secret);
-			live->secret = secret;
-			live->seen = now;
-			live->version++;
-		}
+	/* Looked at before it is read: what changes in between is read again next time. */
+	if (stat(live->file.name, &now) != 0) {
+		error_set_errno(err, errno, "cannot open %s", live->file.name);
+		err->code = ERR_SECRET_SOURCE;
+		return -1;
+	}
+	if (live->secret != NULL && live->is_settled && is_same(&now, &live->seen))
+		return 0;
+	struct secret *secret = read_now(live, &live->file, err);
+	if (secret == NULL)
+		return -1;
+	time_t age_s = time(NULL) - now.st_ctim.tv_sec;
+	live->seen = now;
+	live->is_settled = age_s >= SETTLED_S;
+	if (secret_equal(secret, live->secret)) {
+		secret_free(secret);
+		return 0;
+	}
+	secret_free(live->secret);
+	live->secret = secret;
+	live->version++;
+	return 0;
+}
+
+const struct secret *live_secret_get(struct live_secret *live, uint64_t *version, struct error *err)
+{
+	if (live->file.kind == SECRET_SOURCE_FILE && follow_file(live, err) != 0) {
+		describe(live, err);
+		return NULL;
 	}
 	if (version != NULL)
 		*version = live->version;

@@ -4,7 +4,10 @@ import base64
 import json
 import os
 import re
+import socket
 import subprocess
+import threading
+import urllib.parse
 
 import pytest
 
@@ -73,8 +76,6 @@ def claims_of(token):
 
 
 def form_of(request):
-    import urllib.parse
-
     return dict(urllib.parse.parse_qsl(request["body"], strict_parsing=True))
 
 
@@ -634,8 +635,9 @@ MISTAKES = {
     ),
     "an account key": (
         {"credential": "account_key, client_secret", "account_key": "file:/x"},
-        "credential: found account_key, expected a credential of Microsoft Entra ID: kind = entra "
-        "has no account whose key it could be",
+        "kind = entra takes no account_key, which the credential is unless another is set; write "
+        "credential = managed_identity, client_certificate, default or another of "
+        "mrtokend.conf(5)",
     ),
     "a kind twice": (
         {"credential": "client_secret, client_secret"},
@@ -748,3 +750,108 @@ def test_a_probe_of_no_account_of_the_configuration(mixed_reality, emulator, tmp
     result = probe(emulator, tmp_path, {"anchors": mixed_reality}, "anchor")
     assert (result.returncode, result.stdout) == (4, "")
     assert result.stderr == 'mrtoken: the configuration has no account "anchor"\n'
+
+
+# ---- a proxy on the way --------------------------------------------------------------------------
+
+
+class Proxy:
+    """An HTTP proxy that connects through to wherever it is asked, and tells where that was."""
+
+    def __init__(self, answer="200 Connection established"):
+        self.asked = []
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            got = client.recv(4096)
+            if not got:
+                return
+            head += got
+        method, target, _ = head.split(b"\r\n", 1)[0].decode().split()
+        self.asked.append((method, target))
+        client.sendall(f"HTTP/1.1 {self._answer}\r\nContent-Length: 0\r\n\r\n".encode()
+                       if not self._answer.startswith("200")
+                       else f"HTTP/1.1 {self._answer}\r\n\r\n".encode())
+        if not self._answer.startswith("200"):
+            client.close()
+            return
+        host, port = target.rsplit(":", 1)
+        server = socket.create_connection((host, int(port)))
+        for source, sink in ((client, server), (server, client)):
+            threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _copy(source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def close(self):
+        self._listener.close()
+
+
+@pytest.fixture
+def proxy():
+    running = Proxy()
+    yield running
+    running.close()
+
+
+def test_upstreams_are_asked_through_the_usual_proxy(serve, mixed_reality, emulator, proxy):
+    daemon = serve({"anchors": mixed_reality}, environment={"https_proxy": proxy.url})
+    daemon.wait_for_token("anchors")
+    wanted = [("CONNECT", url.removeprefix("https://")) for url in (emulator.entra, emulator.sts)]
+    assert proxy.asked == wanted
+
+
+def test_no_proxy_is_honoured(serve, mixed_reality, proxy):
+    environment = {"https_proxy": proxy.url, "no_proxy": "127.0.0.1"}
+    serve({"anchors": mixed_reality}, environment=environment).wait_for_token("anchors")
+    assert proxy.asked == []
+
+
+def test_a_proxy_that_refuses_is_told(serve, keys):
+    proxy = Proxy("407 Proxy Authentication Required")
+    daemon = serve({"storage": keys()}, environment={"https_proxy": proxy.url})
+    daemon.wait_for_failure("storage")
+    error = daemon.account("storage")["last_error"]
+    assert error["code"] == "network" and "407" in error["message"]
+    proxy.close()
+
+
+# ---- the environment after the start -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MIXEDREALITY_ACCOUNT_KEY",
+        "AZURE_CLIENT_SECRET",
+        "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+        "AZURE_PASSWORD",
+        "IDENTITY_HEADER",
+        "MSI_SECRET",
+    ],
+)
+def test_a_secret_variable_that_nobody_uses_is_wiped_too(serve, keys, name):
+    daemon = serve({"storage": keys()}, environment={name: "a secret that nobody uses"})
+    daemon.wait_for_token("storage")
+    with open(f"/proc/{daemon.pid}/environ", "rb") as file:
+        found = file.read()
+    assert name.encode() in found and b"nobody uses" not in found
