@@ -11,7 +11,6 @@ const struct credential_kind *const credential_kinds[] = {
 	&credential_account_key,
 	&credential_client_secret,
 	&credential_client_certificate,
-	&credential_client_assertion,
 	&credential_workload_identity,
 	&credential_managed_identity,
 	&credential_device_code,
