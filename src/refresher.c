@@ -1,17 +1,17 @@
 #include "refresher.h"
 
 #include "base/heap.h"
-#include "base/http_client.h"
 #include "base/log.h"
+#include "base/loop.h"
+#include "base/random.h"
+#include "credential/shared_token.h"
 #include "token/schedule.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 /* How long to sleep while nothing is due, and while a reader still looks at something retired. */
 #define IDLE_MS 60000
@@ -44,7 +44,7 @@ struct mail {
 struct refresher {
 	struct refresher_options options;
 	pthread_t thread;
-	struct http_client *client;
+	struct loop *loop;
 	struct heap heap;
 	struct task *tasks;
 	size_t task_count;
@@ -58,16 +58,9 @@ static int64_t now_ms(const struct refresher *refresher)
 	return clock_boottime_ms(refresher->options.clock);
 }
 
-/* From 0 up to but not including 1. Without random bytes there is no jitter, and no harm. */
-static double roll(void)
-{
-	uint32_t number = 0;
-	if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number))
-		return 0;
-	return (double)number / 4294967296.0;
-}
-
-static void publish_report(struct task *task, const struct error *err)
+/* Why an exchange failed, or what it gave. */
+static void publish_report(
+	struct task *task, const struct error *err, const struct upstream_token *token)
 {
 	struct refresher *refresher = task->refresher;
 	const struct account_report *before = atomic_load(&task->account->report);
@@ -80,6 +73,10 @@ static void publish_report(struct task *task, const struct error *err)
 	if (err == NULL) {
 		report->refreshed_on = clock_realtime_s(refresher->options.clock);
 		report->error = ERROR_INIT;
+		report->given_by = token->given_by;
+		report->is_static = token->is_static;
+		snprintf(report->notice, sizeof(report->notice), "%s",
+			token->notice == NULL ? "" : token->notice);
 	} else {
 		report->failed_on = clock_realtime_s(refresher->options.clock);
 		report->error = *err;
@@ -88,13 +85,25 @@ static void publish_report(struct task *task, const struct error *err)
 	refresher->options.on_change(refresher->options.context);
 }
 
+/* The account's identifier or its scope, for people. */
+static const char *what_it_is(const struct account_settings *settings)
+{
+	return settings->account_id != NULL ? settings->account_id : settings->scope;
+}
+
+/* Where the token comes from, for people. */
+static const char *who_answers(const struct account_settings *settings)
+{
+	return settings->endpoint != NULL ? settings->endpoint : settings->credential;
+}
+
 static void task_failed(struct task *task, const struct error *err)
 {
 	struct refresher *refresher = task->refresher;
 	const struct account_settings *settings = &task->account->settings;
 	const struct snapshot *snapshot = atomic_load(&task->account->snapshot);
 	int64_t now = now_ms(refresher);
-	schedule_failed(&task->schedule, now, err, roll());
+	schedule_failed(&task->schedule, now, err, random_part());
 	heap_put(&refresher->heap, &task->timer, task->schedule.next_ms);
 	char left[64] = "there is no valid token";
 	if (snapshot_is_valid(snapshot, now))
@@ -105,22 +114,26 @@ static void task_failed(struct task *task, const struct error *err)
 		{"UPSTREAM", settings->endpoint},
 		{"ERROR_CODE", error_code_name(err->code)},
 		{"MS_CV", err->correlation_vector[0] == '\0' ? NULL : err->correlation_vector},
+		{"UPSTREAM_CODE", err->upstream_code[0] == '\0' ? NULL : err->upstream_code},
+		{"CORRELATION_ID", err->correlation_id[0] == '\0' ? NULL : err->correlation_id},
 		{0},
 	};
 	/* Someone must act where time does not mend it, or where clients are without a token. */
 	bool is_urgent =
 		error_class_of(err->code) != ERROR_CLASS_RETRY || !snapshot_is_valid(snapshot, now);
-	publish_report(task, err);
+	publish_report(task, err, NULL);
 	log_event(is_urgent ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, fields,
 		"account %s (%s): refresh failed (failure %u in a row): %s; %s; trying again in "
 		"%.1f s",
-		settings->name, settings->account_id, task->schedule.failures, err->message, left,
+		settings->name, what_it_is(settings), task->schedule.failures, err->message, left,
 		(double)(task->schedule.next_ms - now) / 1000);
 }
 
 /* How long the token lives, seen from now. */
 static int64_t lifetime_ms_of(const struct task *task, const struct upstream_token *token)
 {
+	if (token->dead_at_ms != 0)
+		return token->dead_at_ms - now_ms(task->refresher);
 	int64_t local_s = clock_realtime_s(task->refresher->options.clock);
 	/* The upstream's clock made the expiry, so the upstream's clock tells how far off it is. */
 	int64_t from_s = token->server_date_s >= 0 ? token->server_date_s : local_s;
@@ -138,31 +151,74 @@ static int64_t lifetime_ms_of(const struct task *task, const struct upstream_tok
 	return (lifetime_s < LIFETIME_MAX_S ? lifetime_s : LIFETIME_MAX_S) * 1000;
 }
 
+/* Tell, once, what someone should look at although the exchange worked. */
+static void log_notice_of(const struct task *task, const struct upstream_token *token)
+{
+	const struct account_report *report = atomic_load(&task->account->report);
+	const char *name = task->account->settings.name;
+	const struct log_field fields[] = {{"ACCOUNT", name}, {0}};
+	if (token->notice != NULL && token->notice[0] != '\0' &&
+		strcmp(token->notice, report->notice) != 0)
+		log_event(LOG_LEVEL_WARNING, fields, "account %s: %s", name, token->notice);
+}
+
+/* The token that is there came again: it stays as it is, its answers and ETags too. */
+static void task_got_same(
+	struct task *task, const struct upstream_token *token, const struct snapshot *snapshot)
+{
+	struct refresher *refresher = task->refresher;
+	int64_t now = now_ms(refresher);
+	schedule_same(&task->schedule, now, snapshot->dead_at_ms - now,
+		token->is_static && token->refresh_at_ms != 0 ? token->refresh_at_ms - now : 0);
+	heap_put(&refresher->heap, &task->timer, task->schedule.next_ms);
+	log_notice_of(task, token);
+	publish_report(task, NULL, token);
+	if (token->is_static)
+		return; /* as it should be, every few seconds */
+	const struct log_field fields[] = {{"ACCOUNT", task->account->settings.name}, {0}};
+	log_event(LOG_LEVEL_INFO, fields,
+		"account %s (%s): the same token again, valid for %" PRId64
+		" s, next refresh in %" PRId64 " s",
+		task->account->settings.name, what_it_is(&task->account->settings),
+		(snapshot->dead_at_ms - now) / 1000, (task->schedule.next_ms - now) / 1000);
+}
+
 static void task_succeeded(struct task *task, struct upstream_token *token)
 {
 	struct refresher *refresher = task->refresher;
 	const struct account_settings *settings = &task->account->settings;
+	const struct snapshot *present = atomic_load(&task->account->snapshot);
 	struct error err = ERROR_INIT;
 	int64_t now = now_ms(refresher);
+	if (snapshot_is_valid(present, now) && secret_equal(present->token, token->token)) {
+		task_got_same(task, token, present);
+		return;
+	}
 	/* The Date has whole seconds and may be as old as the request: count both against the
 	 * token. */
-	int64_t lifetime_ms = lifetime_ms_of(task, token) - 1000 - (now - task->started_ms);
+	int64_t lifetime_ms = lifetime_ms_of(task, token);
+	if (token->dead_at_ms == 0)
+		lifetime_ms -= 1000 + (now - task->started_ms);
 	if (lifetime_ms <= 0) {
 		error_set(&err, ERR_UPSTREAM_FORMAT,
 			"%s answered with a token that expires at %" PRId64
 			", which is not after the answer's own time; expected one with a life "
 			"ahead",
-			settings->endpoint, token->expires_on);
+			who_answers(settings), token->expires_on);
 		task_failed(task, &err);
 		return;
 	}
 	/* It counts once the token is there to be handed out; else this is one more failure. */
 	struct schedule schedule = task->schedule;
-	schedule_succeeded(&schedule, now, lifetime_ms, roll());
+	schedule_succeeded(&schedule, now, lifetime_ms,
+		token->refresh_at_ms == 0 ? 0 : token->refresh_at_ms - now, random_part());
+	if (token->is_static)
+		schedule_same(&schedule, now, lifetime_ms, token->refresh_at_ms - now);
 	const struct snapshot_parts parts = {
 		.account = settings->name,
 		.account_id = settings->account_id,
 		.account_domain = settings->account_domain,
+		.scope = settings->account_id == NULL ? settings->scope : NULL,
 		.expires_on = token->expires_on,
 		.refresh_on = token->expires_on - (now + lifetime_ms - schedule.next_ms) / 1000,
 		.dead_at_ms = now + lifetime_ms,
@@ -171,7 +227,7 @@ static void task_succeeded(struct task *task, struct upstream_token *token)
 	struct snapshot *snapshot =
 		snapshot_build(token->token, &parts, refresher->options.answer_maker, &err);
 	if (snapshot == NULL) {
-		error_wrap(&err, "%s", settings->endpoint);
+		error_wrap(&err, "%s", who_answers(settings));
 		task_failed(task, &err);
 		return;
 	}
@@ -179,16 +235,18 @@ static void task_succeeded(struct task *task, struct upstream_token *token)
 	task->schedule = schedule;
 	account_publish_snapshot(refresher->options.registry, task->account, snapshot);
 	heap_put(&refresher->heap, &task->timer, task->schedule.next_ms);
-	publish_report(task, NULL);
+	log_notice_of(task, token);
+	publish_report(task, NULL, token);
 	const struct log_field fields[] = {
 		{"ACCOUNT", settings->name},
 		{"UPSTREAM", settings->endpoint},
+		{"CREDENTIAL", token->given_by},
 		{0},
 	};
 	log_event(LOG_LEVEL_INFO, fields,
 		"account %s (%s): new token, valid for %" PRId64 " s, next refresh in %" PRId64
 		" s",
-		settings->name, settings->account_id, lifetime_ms / 1000,
+		settings->name, what_it_is(settings), lifetime_ms / 1000,
 		(task->schedule.next_ms - now) / 1000);
 }
 
@@ -207,7 +265,7 @@ static void start_exchange(struct task *task)
 	heap_remove(&task->refresher->heap, &task->timer);
 	task->started_ms = now_ms(task->refresher);
 	struct upstream_exchange *exchange = task->upstream->start(&task->account->settings,
-		task->credential, task->refresher->client, on_exchange_done, task);
+		task->credential, task->refresher->loop, on_exchange_done, task);
 	/* When it is NULL, on_exchange_done() was called already and has set the next date. */
 	if (exchange != NULL)
 		task->exchange = exchange;
@@ -267,8 +325,10 @@ static int adopt(struct refresher *refresher, struct account_table *table, struc
 	epoch_retire(&registry->epoch, old, account_table_free);
 	refresher->tasks = tasks;
 	refresher->task_count = table->count;
-	for (size_t i = 0; i < table->count; i++)
+	for (size_t i = 0; i < table->count; i++) {
 		heap_put(&refresher->heap, &tasks[i].timer, tasks[i].schedule.next_ms);
+		shared_token_forgive(tasks[i].credential);
+	}
 	refresher->options.on_change(refresher->options.context);
 	return 0;
 }
@@ -290,7 +350,7 @@ static bool read_mail(struct refresher *refresher)
 	return !mail.wants_stop;
 }
 
-static int time_to_wait(struct refresher *refresher, bool has_retired)
+static int64_t time_to_wait(struct refresher *refresher, bool has_retired)
 {
 	const struct heap_node *first = heap_first(&refresher->heap);
 	int64_t wait_ms = has_retired ? RECLAIM_MS : IDLE_MS;
@@ -299,7 +359,7 @@ static int time_to_wait(struct refresher *refresher, bool has_retired)
 		if (until_due < wait_ms)
 			wait_ms = until_due < 0 ? 0 : until_due;
 	}
-	return (int)wait_ms;
+	return wait_ms;
 }
 
 static void *refresher_main(void *context)
@@ -311,7 +371,7 @@ static void *refresher_main(void *context)
 			node->due_ms <= now_ms(refresher))
 			start_exchange(node->owner);
 		bool has_retired = epoch_reclaim(&refresher->options.registry->epoch);
-		http_client_run(refresher->client, time_to_wait(refresher, has_retired));
+		loop_run(refresher->loop, time_to_wait(refresher, has_retired));
 	}
 	heap_free(&refresher->heap); /* before the nodes in the tasks */
 	tasks_free(refresher->tasks, refresher->task_count);
@@ -329,15 +389,15 @@ struct refresher *refresher_start(const struct refresher_options *options, struc
 	refresher->options = *options;
 	pthread_mutex_init(&refresher->lock, NULL);
 	pthread_cond_init(&refresher->answered, NULL);
-	refresher->client = http_client_new(err);
-	if (refresher->client == NULL) {
+	refresher->loop = loop_new(options->clock, err);
+	if (refresher->loop == NULL) {
 		free(refresher);
 		return NULL;
 	}
 	int failed = pthread_create(&refresher->thread, NULL, refresher_main, refresher);
 	if (failed != 0) {
 		error_set_errno(err, failed, "cannot start the refresh thread");
-		http_client_free(refresher->client);
+		loop_free(refresher->loop);
 		free(refresher);
 		return NULL;
 	}
@@ -365,7 +425,7 @@ int refresher_adopt(struct refresher *refresher, struct account_table *table,
 	refresher->mail.table = table;
 	refresher->mail.tasks = tasks;
 	refresher->mail.has_tasks = true;
-	http_client_wake(refresher->client);
+	loop_wake(refresher->loop);
 	while (refresher->mail.has_tasks)
 		pthread_cond_wait(&refresher->answered, &refresher->lock);
 	int result = refresher->mail.result;
@@ -386,9 +446,9 @@ void refresher_stop(struct refresher *refresher)
 	pthread_mutex_lock(&refresher->lock);
 	refresher->mail.wants_stop = true;
 	pthread_mutex_unlock(&refresher->lock);
-	http_client_wake(refresher->client);
+	loop_wake(refresher->loop);
 	pthread_join(refresher->thread, NULL);
-	http_client_free(refresher->client);
+	loop_free(refresher->loop);
 	pthread_cond_destroy(&refresher->answered);
 	pthread_mutex_destroy(&refresher->lock);
 	free(refresher);

@@ -108,8 +108,8 @@ void detail_of_body(const struct secret *line, size_t secret_offset,
 			text_appendf(&words, "%s%s", words.len > 0 ? ": " : "",
 				json_object_get_string(message));
 		if (text_string(&words) != NULL)
-			detail_copy(line, secret_offset, text_string(&words), words.len, out,
-				out_size);
+			detail_copy(
+				line, secret_offset, text_string(&words), words.len, out, out_size);
 	} else if (len == 0) {
 		strcpy(out, "an empty body"); // NOLINT
 	} else {

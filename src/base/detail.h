@@ -23,8 +23,9 @@
 bool detail_repeats(const struct secret *line, size_t secret_offset, const char *words, size_t len);
 
 /*
- * The words, cut to what fits `out`, which is at least DETAIL_LEAST. They are withheld as a whole when they repeat the credential; and
- * of other words any that is long enough to be a key or a token.
+ * The words, cut to what fits `out`, which is at least DETAIL_LEAST. They are withheld as a whole
+ * when they repeat the credential; and of other words any that is long enough to be a key or a
+ * token.
  */
 void detail_copy(const struct secret *line, size_t secret_offset, const char *words, size_t len,
 	char *out, size_t out_size);

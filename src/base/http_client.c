@@ -182,7 +182,7 @@ bool http_url_is_of_host(const char *url)
 	char host[64];
 	struct in_addr v4;
 	struct in6_addr v6;
-	size_t scheme = strncasecmp(url, "http://", 7) == 0	? 7
+	size_t scheme = strncasecmp(url, "http://", 7) == 0    ? 7
 			: strncasecmp(url, "https://", 8) == 0 ? 8
 							       : 0;
 	const char *start = url + scheme;
@@ -268,8 +268,8 @@ static bool flight_configure(struct http_flight *flight)
 		/* Not copied: libcurl sends it from where it is. */
 		curl_easy_setopt(easy, CURLOPT_POST, 1L);
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, secret_bytes(flight->form));
-		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
-			(curl_off_t)secret_len(flight->form));
+		curl_easy_setopt(
+			easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)secret_len(flight->form));
 	} else {
 		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
 	}
@@ -289,8 +289,7 @@ static bool flight_configure(struct http_flight *flight)
 	if (curl_easy_setopt(easy, CURLOPT_URL, flight->url) != CURLE_OK ||
 		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,
 			flight->is_for_host ? "http,https" : "https") != CURLE_OK ||
-		(flight->is_for_host &&
-			curl_easy_setopt(easy, CURLOPT_NOPROXY, "*") != CURLE_OK) ||
+		(flight->is_for_host && curl_easy_setopt(easy, CURLOPT_NOPROXY, "*") != CURLE_OK) ||
 		curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) !=
 			CURLE_OK ||
 		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) != CURLE_OK)
@@ -632,7 +631,8 @@ void http_client_run_with(
 	if (land_flights(client) > 0)
 		timeout_ms = 0;
 	struct curl_waitfd *waits = copy_polls(client, polls, count);
-	curl_multi_poll(client->multi, waits, waits == NULL ? 0 : (unsigned)count, timeout_ms, NULL);
+	curl_multi_poll(
+		client->multi, waits, waits == NULL ? 0 : (unsigned)count, timeout_ms, NULL);
 	/* libcurl does not tell of a hang-up. */
 	if (count > 0 && poll(polls, (nfds_t)count, 0) <= 0)
 		for (size_t i = 0; i < count; i++)

@@ -102,6 +102,6 @@ int json_answer_number(
 		*number = (int64_t)json_object_get_double(value);
 		return 0;
 	}
-	return error_set(err, ERR_UPSTREAM_FORMAT,
-		"the body's member %s is no number of seconds", member);
+	return error_set(
+		err, ERR_UPSTREAM_FORMAT, "the body's member %s is no number of seconds", member);
 }

@@ -1,6 +1,6 @@
 /*
- * Reading what services and tools answer in JSON: strictly, bounded, with messages that say what was
- * found. Any thread. The bytes may hold a token, so no message repeats them.
+ * Reading what services and tools answer in JSON: strictly, bounded, with messages that say what
+ * was found. Any thread. The bytes may hold a token, so no message repeats them.
  */
 #ifndef MRTOKEND_BASE_JSON_ANSWER_H
 #define MRTOKEND_BASE_JSON_ANSWER_H

@@ -50,6 +50,7 @@ struct cli_options {
 	int64_t timeout_s; /* for one request to the daemon */
 	const char *account; /* NULL: not named */
 	const char *config_path; /* NULL: the default */
+	const char *probe; /* the account to be tried, or NULL */
 	bool is_json;
 	bool is_header;
 	bool wants_help;
@@ -65,6 +66,7 @@ enum cli_option_bit {
 	CLI_OPTION_JSON = 1 << 4,
 	CLI_OPTION_HEADER = 1 << 5,
 	CLI_OPTION_CONFIG = 1 << 6,
+	CLI_OPTION_PROBE = 1 << 7,
 };
 /* Those that stand before the verb as well as behind it, and are allowed with each. */
 #define CLI_OPTIONS_COMMON \

@@ -14,6 +14,8 @@ const struct options_entry options_table[] = {
 	{CLI_OPTION_HEADER, "--header", NULL, NULL,
 		"print the line \"Authorization: Bearer TOKEN\""},
 	{CLI_OPTION_CONFIG, "--config", NULL, "FILE", "check this file, not the installed one"},
+	{CLI_OPTION_PROBE, "--probe", NULL, "ACCOUNT",
+		"try this account's credentials and its exchange once"},
 	{CLI_OPTION_SOCKET, "--socket", NULL, "PATH",
 		"the daemon's socket; default $MRTOKEN_SOCKET, then\n" DEFAULT_SOCKET},
 	{CLI_OPTION_TIMEOUT, "--timeout", NULL, "SECONDS",
@@ -89,6 +91,9 @@ static int apply(struct parse *parse, const struct options_entry *entry, const c
 		return 0;
 	case CLI_OPTION_CONFIG:
 		options->config_path = value;
+		return 0;
+	case CLI_OPTION_PROBE:
+		options->probe = value;
 		return 0;
 	case CLI_OPTION_TIMEOUT:
 		if (parse_integer(value, 1, OPTIONS_TIMEOUT_MAX_S, &options->timeout_s) != 0)

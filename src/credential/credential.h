@@ -23,7 +23,6 @@ struct shared_token;
 struct credential {
 	const struct credential_kind *kind;
 	unsigned references; /* the main thread and the refresh thread, never at the same time */
-	char *identity; /* of shared settings, see credential_open(); NULL: not shared */
 	struct shared_token *tokens; /* one for each scope; shared_token.c */
 };
 
@@ -48,6 +47,9 @@ struct credential_lifetime {
 	int64_t server_date_s; /* the Date of the answer, or -1 */
 	int64_t sent_ms; /* CLOCK_BOOTTIME when the request was sent */
 };
+
+/* No token is believed to live longer: those of Microsoft Entra ID live for a day or so. */
+#define CREDENTIAL_LIFETIME_MAX_S (INT64_C(48) * 3600)
 
 /*
  * Fill in the times of *token. `expires_on` is preferred where both are told, and measured by the
@@ -77,8 +79,8 @@ struct credential_kind {
 	const char *name;
 
 	/*
-	 * The keys of an [account] that it takes, ended by NULL: others are refused as being without
-	 * effect. Those that it cannot do without begin with '!'.
+	 * The keys of an [account] that it takes, ended by NULL: others are refused as being
+	 * without effect. Those that it cannot do without begin with '!'.
 	 */
 	const char *const *keys;
 
@@ -91,8 +93,8 @@ struct credential_kind {
 	/*
 	 * Make a credential of the kind's own structure, zeroed beyond `credential`, which
 	 * credential_open() fills in. The main thread. The environment is read here and nowhere
-	 * else, and variables with secrets by secret_source_read(), which wipes them; files are read
-	 * by ask(), so that one that is missing fails this account and no other, and one that
+	 * else, and variables with secrets by secret_source_read(), which wipes them; files are
+	 * read by ask(), so that one that is missing fails this account and no other, and one that
 	 * changes is read again: live_secret.h.
 	 * Returns NULL with *err, worded for whoever writes the configuration.
 	 */
@@ -130,6 +132,8 @@ struct credential_kind {
 	void (*close)(struct credential *credential);
 
 	bool is_shared; /* accounts with the same settings have one credential between them */
+	bool ignores_scope; /* what it gives is for one thing only */
+	bool is_developer_tool; /* whose failure does not end the chain of `default` */
 };
 
 /* All kinds, in the order in which messages list them, ended by NULL. */
@@ -138,26 +142,23 @@ extern const struct credential_kind *const credential_kinds[];
 extern const struct credential_kind credential_account_key;
 extern const struct credential_kind credential_client_secret;
 
-/* Several kinds, tried in order; it is not in the list, since it has no name to be written. */
-extern const struct credential_kind credential_chain;
+extern const struct credential_kind credential_default;
+extern const struct credential_kind credential_environment;
+extern const struct credential_kind credential_managed_identity;
+extern const struct credential_kind credential_static_token;
 
 /* The kind of that name, or NULL. */
 const struct credential_kind *credential_kind_find(const char *name);
 
 /*
  * Make the credential that the settings name: of the one kind, or a chain of several. The main
- * thread.
- *
- * present  those that may be shared, ended by NULL, or NULL: one that was opened with the same
- *          settings is used again, with what it knows. Accounts keys are not shared.
- *
+ * thread; see pool.h for the one way in which accounts get theirs.
  * Returns NULL with *err. Give it back with credential_close().
  */
 struct credential *credential_open(const struct credential_settings *settings,
-	const struct account_settings *account, struct credential *const *present,
-	struct error *err);
+	const struct account_settings *account, struct error *err);
 
-/* One of a chain's members, and what opens the chain too; no sharing. As credential_open(). */
+/* Likewise, of that kind whatever the settings name: a member of a chain. */
 struct credential *credential_open_kind(const struct credential_kind *kind,
 	const struct credential_settings *settings, const struct account_settings *account,
 	struct error *err);

@@ -16,6 +16,9 @@
 #define ENTRA_AUTHORITY_US_GOVERNMENT "https://login.microsoftonline.us"
 #define ENTRA_AUTHORITY_CHINA "https://login.chinacloudapi.cn"
 
+/* The tenant of users who are of any; source: azure-protocol.md B.1. */
+#define ENTRA_TENANT_OF_USERS "organizations"
+
 /* Where a tenant's endpoints are. */
 struct entra_tenant {
 	const char *authority; /* https://host[:port], without a slash at the end */
@@ -32,6 +35,8 @@ struct entra_form {
 	const struct secret *client_assertion; /* client_assertion_type goes with it */
 	const struct secret *refresh_token;
 	const struct secret *device_code;
+	const char *user_name;
+	const struct secret *password;
 	bool wants_client_info; /* client_info=1, as MSAL sends it in user flows */
 };
 

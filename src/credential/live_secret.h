@@ -15,12 +15,18 @@
 struct live_secret;
 
 /*
- * The main thread. A variable is read now, and wiped from the environment; a file is not opened yet.
- * source  copied; SECRET_SOURCE_NONE is an error
- * key     the key of the configuration that names it, for messages; a constant
- * Returns NULL with *err. Free with live_secret_free().
+ * The main thread. A variable is read now, and wiped from the environment; a file is not opened
+ * yet. source  copied; SECRET_SOURCE_NONE is an error key     the key of the configuration that
+ * names it, for messages; a constant Returns NULL with *err. Free with live_secret_free().
  */
 struct live_secret *live_secret_open(
+	const struct secret_source *source, const char *key, struct error *err);
+
+/*
+ * The same for bytes that white space may be a part of, such as those of PKCS#12: they are left as
+ * they are.
+ */
+struct live_secret *live_secret_open_binary(
 	const struct secret_source *source, const char *key, struct error *err);
 
 /* The same for a file whose path does not come from a secret's key; the path is absolute. */

@@ -23,10 +23,13 @@ struct token_wait; /* somebody's asking */
 /*
  * Ask the credential for a token for `scope`. `done` is called once, from within loop_run(), and
  * never before this returns; the access_token and its secret are everybody's, and not to be taken.
+ * takes_older  whether a token that was to be renewed by now, and could not be, will do as long as
+ *              it is good
  * Returns what to cancel, valid until `done` is called; or NULL with *err: no memory.
  */
 struct token_wait *shared_token_ask(struct credential *credential, const char *scope,
-	struct loop *loop, credential_done_fn done, void *context, struct error *err);
+	bool takes_older, struct loop *loop, credential_done_fn done, void *context,
+	struct error *err);
 
 /* The others who wait for the same are not disturbed. */
 void shared_token_cancel(struct token_wait *wait);

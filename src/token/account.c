@@ -11,18 +11,31 @@ void account_settings_clear(struct account_settings *settings)
 	free(settings->account_id);
 	free(settings->account_domain);
 	free(settings->endpoint);
+	free(settings->scope);
+	free(settings->subject);
 	free(settings->ca_file);
 	free(settings->credential);
 	*settings = (struct account_settings){0};
 }
 
+/* Both or none, and the same. */
+static bool is_same(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
 bool account_settings_name_same_token(
 	const struct account_settings *a, const struct account_settings *b)
 {
-	return strcmp(a->name, b->name) == 0 && strcmp(a->kind, b->kind) == 0 &&
-	       strcasecmp(a->account_id, b->account_id) == 0 &&
-	       strcmp(a->account_domain, b->account_domain) == 0 &&
-	       strcmp(a->endpoint, b->endpoint) == 0;
+	if (!is_same(a->name, b->name) || !is_same(a->kind, b->kind) ||
+		!is_same(a->endpoint, b->endpoint))
+		return false;
+	/* The STS's token is the account's, whoever asked for it. */
+	if (a->account_id != NULL && b->account_id != NULL)
+		return strcasecmp(a->account_id, b->account_id) == 0 &&
+		       is_same(a->account_domain, b->account_domain);
+	return a->account_id == b->account_id && is_same(a->scope, b->scope) &&
+	       is_same(a->subject, b->subject);
 }
 
 struct account *account_new(struct account_settings *settings)
@@ -57,8 +70,11 @@ enum account_state account_state_of(
 	const struct account_report *report, const struct snapshot *snapshot, int64_t now_ms)
 {
 	bool has_failed = report->error.code != ERR_NONE;
-	if (snapshot_is_valid(snapshot, now_ms))
+	if (snapshot_is_valid(snapshot, now_ms)) {
+		if (!has_failed && report->is_static && report->notice[0] != '\0')
+			return ACCOUNT_EXPIRING;
 		return has_failed ? ACCOUNT_DEGRADED : ACCOUNT_VALID;
+	}
 	return has_failed || snapshot != NULL ? ACCOUNT_FAILED : ACCOUNT_STARTING;
 }
 
@@ -67,6 +83,7 @@ const char *account_state_name(enum account_state state)
 	static const char *const names[] = {
 		[ACCOUNT_STARTING] = "starting",
 		[ACCOUNT_VALID] = "valid",
+		[ACCOUNT_EXPIRING] = "expiring",
 		[ACCOUNT_DEGRADED] = "degraded",
 		[ACCOUNT_FAILED] = "failed",
 	};
@@ -139,7 +156,8 @@ struct account_table *account_table_new(
 	for (size_t i = 0; i < count; i++) {
 		accounts[i]->index = i;
 		slot_fill(by_name, slot_count, accounts[i]->settings.name, accounts[i]);
-		if (account_table_find_id(table, accounts[i]->settings.account_id) == NULL)
+		if (accounts[i]->settings.account_id != NULL &&
+			account_table_find_id(table, accounts[i]->settings.account_id) == NULL)
 			slot_fill(by_id, slot_count, accounts[i]->settings.account_id, accounts[i]);
 	}
 	return table;

@@ -17,12 +17,17 @@
 /* What the configuration says of an account. All strings are owned by the account. */
 struct account_settings {
 	char *name; /* letters, digits, '.', '_', '-' */
-	char *kind; /* the upstream's name: "mixed_reality" */
-	char *account_id; /* a UUID, as it was written */
+	char *kind; /* the upstream's name: "mixed_reality", "entra" */
+	char *account_id; /* a UUID, as it was written; NULL where the kind has none, and so below
+			   */
 	char *account_domain; /* host name, with a port perhaps */
-	char *endpoint; /* https://host[:port], without a slash at the end */
+	char *endpoint; /* https://host[:port], without a slash at the end: for people */
+	char *scope; /* what an Entra token is asked for, such as https://storage.azure.com/.default
+		      */
+	char *subject; /* whose Entra tokens: credential_settings_subject(); NULL: account_id tells
+			*/
 	char *ca_file; /* PEM bundle, or NULL for the system's */
-	char *credential; /* the credential's kind, for people */
+	char *credential; /* the credential's kind, or several in order, for people */
 	bool is_required; /* readiness waits for it */
 };
 
@@ -33,11 +38,15 @@ struct account_report {
 	int64_t refreshed_on; /* Unix seconds of the last success, or 0 */
 	int64_t failed_on; /* Unix seconds of the last failure, or 0 */
 	struct error error; /* of the last failure; code ERR_NONE after a success */
+	const char *given_by; /* the credential that worked last, a constant; NULL before that */
+	bool is_static; /* the token cannot be refreshed */
+	char notice[256]; /* what someone should look at although all works, or "" */
 };
 
 enum account_state {
 	ACCOUNT_STARTING, /* no token yet, and no failure */
 	ACCOUNT_VALID, /* a valid token, and the last refresh worked */
+	ACCOUNT_EXPIRING, /* a valid token near its end, which nothing can refresh */
 	ACCOUNT_DEGRADED, /* a valid token, but the last refresh failed */
 	ACCOUNT_FAILED, /* no valid token, and the last refresh failed */
 };
@@ -70,7 +79,7 @@ bool account_settings_name_same_token(
 enum account_state account_state_of(
 	const struct account_report *report, const struct snapshot *snapshot, int64_t now_ms);
 
-/* "starting", "valid", "degraded", "failed". */
+/* "starting", "valid", "expiring", "degraded", "failed". */
 const char *account_state_name(enum account_state state);
 
 /* Whether the snapshot is there and may be handed out at `now_ms`. */

@@ -73,6 +73,23 @@ def account_keys(emulator, key_file, account_id=None, **keys):
     }
 
 
+TENANT = "e3a1c0de-0000-4000-8000-000000000001"
+APP = "a9900001-0000-4000-8000-000000000001"
+STORAGE = "https://storage.azure.com/.default"
+
+
+def entra_keys(emulator, **keys):
+    """The keys of an account that serves an Entra token of the emulator's app APP."""
+    return {
+        "kind": "entra",
+        "scope": STORAGE,
+        "authority": emulator.entra,
+        "tenant_id": TENANT,
+        "client_id": APP,
+        **keys,
+    }
+
+
 def configuration(emulator, accounts, listeners=None, **daemon):
     """A whole configuration: {name: keys} of accounts and listeners, and the keys of [daemon]."""
     return "".join(
@@ -357,6 +374,11 @@ class Daemon:
         while (found := self.descriptors()) > most:
             assert time.monotonic() < deadline, f"{found} descriptors stay, expected {most}"
             time.sleep(0.01)
+
+    def threads(self):
+        """The names of its threads, in the order of the alphabet."""
+        tasks = pathlib.Path(f"/proc/{self.pid}/task").iterdir()
+        return sorted((task / "comm").read_text().strip() for task in tasks)
 
     def resident_kib(self):
         status = pathlib.Path(f"/proc/{self.pid}/status").read_text()

@@ -18,6 +18,7 @@ PACKAGES = {
     "libsystemd": "libsystemd-dev",
     "inih": "libinih-dev",
     "libcrypto": "libssl-dev",
+    "libssl": "libssl-dev",
     "check": "check",
 }
 

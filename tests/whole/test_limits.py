@@ -158,6 +158,13 @@ def test_three_kilobytes_of_headers_pass(connect, headers):
     assert statuses(send_and_read(connect(), request(headers))) == [200]
 
 
+@pytest.mark.parametrize(
+    "headers", [b"X: " + b"x" * 5400 + b"\r\n", b"Abcd: 1234567\r\n" * 70], ids=["long", "many"]
+)
+def test_what_the_manual_says_fits_passes(connect, headers):
+    assert statuses(send_and_read(connect(), request(headers))) == [200]
+
+
 # ---- what is no HTTP, or old, or odd ----
 
 

@@ -179,7 +179,15 @@ def test_the_account_shows_the_error_of(scene, state, fault, request):
     error = account["last_error"]
     assert account["state"] == state
     assert account["failures"] >= 1
-    assert set(error) == {"code", "message", "status", "correlation_vector", "at"}
+    assert set(error) == {
+        "code",
+        "message",
+        "status",
+        "correlation_vector",
+        "upstream_code",
+        "correlation_id",
+        "at",
+    }
     assert (error["code"], error["status"]) == (code, number)
     assert abs(error["at"] - time.time()) < 600
     assert account["endpoint"] in error["message"]
@@ -453,6 +461,19 @@ def test_a_thousand_accounts_share_eight_connections(make_daemon, emulator, key_
     requests = emulator.requests()
     assert len(requests) == 1000
     assert len({request["connection"] for request in requests}) <= 8
+
+
+@pytest.mark.plain_build  # sanitizers have threads of their own
+def test_exchanges_of_a_thousand_accounts_go_on_at_once_on_one_thread(
+    make_daemon, emulator, key_file
+):
+    config = many(emulator, key_file, 1000)
+    emulator.add_fault("delay", delay_ms=3000, count=8)
+    running = make_daemon(config).start()
+    emulator.wait_for_requests(8)
+    assert [request["status"] for request in emulator.requests()] == [0] * 8
+    assert running.threads() == ["mrtokend", "refresh", "serve"]
+    running.wait_for_state(lambda state: "STATUS=1000 of 1000 accounts have a valid token" in state)
 
 
 def test_two_hundred_short_lives_are_all_kept_up(make_daemon, emulator, key_file):

@@ -479,3 +479,17 @@ def test_is_ready_again_after_a_crash_before_the_sts_answers(daemon, emulator):
     assert (answer.status, answer.json()["error"]["code"]) == (503, "no_valid_token")
     daemon.wait_for_token("anchors")
     assert daemon.get("/v1/token").status == 200
+
+
+@pytest.mark.plain_build  # it is about time
+def test_serves_within_300_ms_of_the_stss_answer_after_a_crash(daemon, emulator):
+    delay_ms = 500
+    daemon.kill()
+    emulator.clear_requests()
+    emulator.add_fault("delay", delay_ms=delay_ms)
+    daemon.start()
+    (pending,) = emulator.wait_for_requests(1)
+    answered_on = pending["received_on"] + delay_ms
+    while daemon.get("/v1/token").status != 200:
+        assert time.time() * 1000 < answered_on + 300
+    assert time.time() * 1000 < answered_on + 300
