@@ -5,6 +5,7 @@
 #include "base/loop.h"
 #include "base/random.h"
 #include "credential/shared_token.h"
+#include "login_desk.h"
 #include "token/schedule.h"
 
 #include <inttypes.h>
@@ -30,6 +31,7 @@ struct task {
 	struct upstream_exchange *exchange; /* under way, or NULL */
 	int64_t started_ms;
 	struct schedule schedule;
+	struct login_desk *desk; /* NULL before somebody asks for a login */
 };
 
 /* What one thread may ask of the refresher: the mailbox. Guarded by refresher.lock. */
@@ -276,9 +278,81 @@ static void tasks_free(struct task *tasks, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		if (tasks[i].exchange != NULL)
 			tasks[i].upstream->cancel(tasks[i].exchange);
+		login_desk_free(tasks[i].desk);
 		credential_close(tasks[i].credential);
 	}
 	free(tasks);
+}
+
+/* ---- logins ---- */
+
+/* Somebody has logged in: whoever has the same credential tries again now, with what it has. */
+static void on_login_done(void *context)
+{
+	struct task *task = context;
+	struct refresher *refresher = task->refresher;
+	const struct credential *credential = login_desk_credential(task->desk);
+	for (size_t i = 0; i < refresher->task_count; i++) {
+		struct task *other = &refresher->tasks[i];
+		if (credential_with_login(other->credential) != credential)
+			continue;
+		if (other->exchange != NULL)
+			other->upstream->cancel(other->exchange);
+		other->exchange = NULL;
+		shared_token_forget(other->credential);
+		if (other->credential->kind->reconsider != NULL)
+			other->credential->kind->reconsider(other->credential);
+		heap_put(&refresher->heap, &other->timer, 0);
+	}
+}
+
+static void begin_login(struct task *task)
+{
+	struct refresher *refresher = task->refresher;
+	const struct login_desk_options options = {
+		.registry = refresher->options.registry,
+		.loop = refresher->loop,
+		.done = on_login_done,
+	};
+	struct credential *credential = credential_with_login(task->credential);
+	if (task->desk == NULL && credential != NULL)
+		task->desk = login_desk_new(&options, task->account, credential, task);
+	if (task->desk != NULL)
+		login_desk_begin(task->desk);
+}
+
+/* Do what others asked for. */
+static void serve_requests(struct refresher *refresher)
+{
+	if (!atomic_exchange(&refresher->options.registry->has_requests, false))
+		return;
+	for (size_t i = 0; i < refresher->task_count; i++) {
+		struct task *task = &refresher->tasks[i];
+		unsigned requests = atomic_load(&task->account->requests);
+		if (requests & ACCOUNT_REQUEST_LOGIN)
+			begin_login(task);
+		/* Not before there is something to see, so that whoever asked sees the one or
+		 * the other. */
+		if (requests != 0)
+			atomic_fetch_and(&task->account->requests, ~requests);
+	}
+}
+
+static void wake(void *context)
+{
+	loop_wake(((struct refresher *)context)->loop);
+}
+
+/* What is asked for, and how far a login is, is the new account's from now on. */
+static void inherit_login(struct task *task, struct task *before)
+{
+	atomic_store(&task->account->requests, atomic_load(&before->account->requests));
+	if (before->desk == NULL ||
+		login_desk_credential(before->desk) != credential_with_login(task->credential))
+		return;
+	task->desk = before->desk;
+	before->desk = NULL;
+	login_desk_move(task->desk, task->account, task);
 }
 
 /*
@@ -317,6 +391,8 @@ static int adopt(struct refresher *refresher, struct account_table *table, struc
 		if (before != NULL &&
 			account_settings_name_same_token(&before->account->settings, settings))
 			task_inherit(&tasks[i], before);
+		if (before != NULL)
+			inherit_login(&tasks[i], before);
 	}
 	atomic_store(&registry->table, table);
 	for (size_t i = 0; i < refresher->task_count; i++)
@@ -329,6 +405,7 @@ static int adopt(struct refresher *refresher, struct account_table *table, struc
 		heap_put(&refresher->heap, &tasks[i].timer, tasks[i].schedule.next_ms);
 		shared_token_forgive(tasks[i].credential);
 	}
+	atomic_store(&registry->has_requests, true); /* of before, perhaps */
 	refresher->options.on_change(refresher->options.context);
 	return 0;
 }
@@ -367,6 +444,7 @@ static void *refresher_main(void *context)
 	struct refresher *refresher = context;
 	while (read_mail(refresher)) {
 		struct heap_node *node;
+		serve_requests(refresher);
 		while ((node = heap_first(&refresher->heap)) != NULL &&
 			node->due_ms <= now_ms(refresher))
 			start_exchange(node->owner);
@@ -394,8 +472,11 @@ struct refresher *refresher_start(const struct refresher_options *options, struc
 		free(refresher);
 		return NULL;
 	}
+	options->registry->wake_context = refresher;
+	options->registry->wake = wake;
 	int failed = pthread_create(&refresher->thread, NULL, refresher_main, refresher);
 	if (failed != 0) {
+		options->registry->wake = NULL;
 		error_set_errno(err, failed, "cannot start the refresh thread");
 		loop_free(refresher->loop);
 		free(refresher);
@@ -448,6 +529,7 @@ void refresher_stop(struct refresher *refresher)
 	pthread_mutex_unlock(&refresher->lock);
 	loop_wake(refresher->loop);
 	pthread_join(refresher->thread, NULL);
+	refresher->options.registry->wake = NULL;
 	loop_free(refresher->loop);
 	pthread_cond_destroy(&refresher->answered);
 	pthread_mutex_destroy(&refresher->lock);

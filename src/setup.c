@@ -48,7 +48,10 @@ static int open_account(const struct config_account *from, const struct credenti
 	extra->upstream = from->upstream;
 	extra->credential =
 		credential_pool_get(pool, older, &from->credential, &(*account)->settings, err);
-	return extra->credential == NULL ? -1 : 0;
+	if (extra->credential == NULL)
+		return -1;
+	(*account)->settings.has_login = credential_with_login(extra->credential) != NULL;
+	return 0;
 }
 
 /*

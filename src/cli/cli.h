@@ -21,6 +21,7 @@ enum cli_exit {
 	CLI_EXIT_NO_TOKEN,
 	CLI_EXIT_NOT_ALLOWED,
 	CLI_EXIT_CONFIGURATION,
+	CLI_EXIT_NO_LOGIN,
 	CLI_EXIT_COUNT,
 };
 
@@ -75,7 +76,7 @@ enum cli_option_bit {
 /* One command. The table of them, in mrtoken.c, is also what --help prints. */
 struct cli_verb {
 	const char *name;
-	const char *operand; /* "[ACCOUNT]", or NULL: it takes none */
+	const char *operand; /* "[ACCOUNT]" may be there, "ACCOUNT" must; NULL: it takes none */
 	const char *summary; /* one line */
 	const char *detail; /* some lines for `mrtoken VERB --help`, each ended by a line end */
 	unsigned option_bits; /* beside the common ones */
@@ -89,6 +90,7 @@ struct cli_verb {
 int get_run(const struct cli_options *options, struct cli_failure *failure);
 int list_run(const struct cli_options *options, struct cli_failure *failure);
 int status_run(const struct cli_options *options, struct cli_failure *failure);
+int login_run(const struct cli_options *options, struct cli_failure *failure);
 int check_run(const struct cli_options *options, struct cli_failure *failure);
 
 #endif

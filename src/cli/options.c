@@ -165,6 +165,13 @@ static int judge(struct parse *parse, struct cli_failure *failure)
 		cli_fail(failure, CLI_EXIT_USAGE, "no command is given");
 		return cli_hint(failure, "See: mrtoken --help");
 	}
+	if (!options->wants_help && !options->wants_version && options->account == NULL &&
+		parse->verb->operand != NULL && parse->verb->operand[0] != '[') {
+		cli_fail(failure, CLI_EXIT_USAGE, "the command \"%s\" needs an account",
+			parse->verb->name);
+		return cli_hint(failure, "The form is: mrtoken %s %s", parse->verb->name,
+			parse->verb->operand);
+	}
 	for (size_t i = 0; i < options_count; i++) {
 		unsigned known = CLI_OPTIONS_COMMON | parse->verb->option_bits;
 		if ((options_table[i].bit & parse->seen & ~known) == 0)

@@ -107,7 +107,8 @@ static void check_account_keys(struct builder *builder, const struct section *se
 	}
 }
 
-static void check_credential(struct builder *builder, const struct section *section)
+/* Returns whether nothing was wrong. */
+static bool check_credential(struct builder *builder, const struct section *section)
 {
 	const struct config_account *account = &builder->config->accounts[section->index];
 	const struct credential_settings *credential = &account->credential;
@@ -119,6 +120,7 @@ static void check_credential(struct builder *builder, const struct section *sect
 	if (result != 0)
 		builder_problem(builder, "%s: [account %s]: %s", section->where, section->name,
 			err.message);
+	return result == 0;
 }
 
 static void complete_account(struct builder *builder, const struct section *section)
@@ -128,9 +130,9 @@ static void complete_account(struct builder *builder, const struct section *sect
 	_cleanup_text_ struct text subject = {0};
 	keep_places(builder, section);
 	builder_copy(builder, &account->credential.where, account->where);
-	if (strcmp(account->where, CONFIG_ENVIRONMENT) != 0)
+	/* What a credential lacks is of no matter where it has no place. */
+	if (check_credential(builder, section) && strcmp(account->where, CONFIG_ENVIRONMENT) != 0)
 		check_account_keys(builder, section);
-	check_credential(builder, section);
 	if (ca_file != NULL) {
 		builder_copy(builder, &account->settings.ca_file, ca_file);
 		builder_copy(builder, &account->credential.ca_file, ca_file);

@@ -263,7 +263,8 @@ static int set_credential(void *target, const char *value, struct error *err)
 	}
 	if (count == 0)
 		return refuse_credential(value, err);
-	memcpy(account->credential.kinds, kinds, count * sizeof(kinds[0]));
+	for (size_t i = 0; i < count; i++)
+		account->credential.kinds[i] = kinds[i];
 	account->credential.kind_count = count;
 	return replace(&account->settings.credential,
 		text_string(&names) == NULL ? value : text_string(&names), err);

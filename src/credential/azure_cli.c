@@ -57,7 +57,8 @@ static int read_local_time(const char *words, int64_t *unix_s)
 	int used = 0;
 	if (strspn(words, "0123456789-: .") != strlen(words) ||
 		sscanf(words, "%4d-%2d-%2d %2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
-			&tm.tm_hour, &tm.tm_min, &tm.tm_sec, &used) != 6 || // NOLINT: all are bounded
+			&tm.tm_hour, &tm.tm_min, &tm.tm_sec,
+			&used) != 6 || // NOLINT: all are bounded
 		used != 19)
 		return -1;
 	words += used;
@@ -90,7 +91,8 @@ static int read_expiry(struct json_object *root, int64_t *unix_s, struct error *
 			"printed a token without expires_on and expiresOn");
 	if (read_local_time(words, unix_s) != 0)
 		return error_set(err, ERR_UPSTREAM_FORMAT,
-			"printed an expiresOn that is no time; expected YYYY-MM-DD HH:MM:SS.FFFFFF");
+			"printed an expiresOn that is no time; expected YYYY-MM-DD "
+			"HH:MM:SS.FFFFFF");
 	return 0;
 }
 
@@ -100,11 +102,11 @@ static int read_output(
 	struct developer_tool_token found = {0};
 	struct json_object *root = json_answer_parse(output, err);
 	if (root == NULL)
-		return err->code == ERR_NO_MEMORY
-			       ? -1
-			       : error_set(err, ERR_UPSTREAM_FORMAT,
-					 "printed what is no JSON object: expected one with accessToken "
-					 "and expiresOn");
+		return err->code == ERR_NO_MEMORY ? -1
+						  : error_set(err, ERR_UPSTREAM_FORMAT,
+							    "printed what is no JSON object: "
+							    "expected one with accessToken "
+							    "and expiresOn");
 	const char *bytes = json_answer_string(root, "accessToken");
 	if (bytes == NULL)
 		error_set(err, ERR_UPSTREAM_FORMAT,

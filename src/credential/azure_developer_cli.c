@@ -22,11 +22,11 @@ static int read_output(
 	struct developer_tool_token found = {0};
 	struct json_object *root = json_answer_parse(output, err);
 	if (root == NULL)
-		return err->code == ERR_NO_MEMORY
-			       ? -1
-			       : error_set(err, ERR_UPSTREAM_FORMAT,
-					 "printed what is no JSON object: expected one with token and "
-					 "expiresOn");
+		return err->code == ERR_NO_MEMORY ? -1
+						  : error_set(err, ERR_UPSTREAM_FORMAT,
+							    "printed what is no JSON object: "
+							    "expected one with token and "
+							    "expiresOn");
 	const char *bytes = json_answer_string(root, "token");
 	const char *expires_on = json_answer_string(root, "expiresOn");
 	if (bytes == NULL || expires_on == NULL)

@@ -13,8 +13,8 @@
 #define TOKEN_PREFIX "azsdk%"
 
 /*
- * Scope and tenant stand in single quotes, which they cannot break out of: see developer_tool_fill().
- * From Az.Accounts 5 on, the token is a SecureString.
+ * Scope and tenant stand in single quotes, which they cannot break out of: see
+ * developer_tool_fill(). From Az.Accounts 5 on, the token is a SecureString.
  */
 static void append_script(struct text *script, const char *scope, const char *tenant_id)
 {
@@ -67,8 +67,7 @@ static int fill(
 {
 	_cleanup_text_ struct text script = {0};
 	append_script(&script, scope, tenant_id);
-	if (text_string(&script) == NULL ||
-		encode(text_string(&script), &arguments->made) != 0)
+	if (text_string(&script) == NULL || encode(text_string(&script), &arguments->made) != 0)
 		return -1;
 	const char *const words[] = {"pwsh", "-NoProfile", "-NonInteractive", "-EncodedCommand",
 		text_string(&arguments->made), NULL};
@@ -77,8 +76,8 @@ static int fill(
 }
 
 /* "TOKEN%SECONDS" between `start` and `end`. */
-static int read_line(const char *start, const char *end, struct developer_tool_token *token,
-	struct error *err)
+static int read_line(
+	const char *start, const char *end, struct developer_tool_token *token, struct error *err)
 {
 	struct developer_tool_token found;
 	char digits[20];
@@ -114,8 +113,9 @@ static int read_output(
 			end--;
 		if (strncmp(line, TOKEN_PREFIX, prefix_len) == 0)
 			return read_line(line + prefix_len, end, token, err);
-		lacks_module = lacks_module || ((size_t)(end - line) == sizeof(NO_MODULE) - 1 &&
-						       strncmp(line, NO_MODULE, sizeof(NO_MODULE) - 1) == 0);
+		lacks_module = lacks_module ||
+			       ((size_t)(end - line) == sizeof(NO_MODULE) - 1 &&
+				       strncmp(line, NO_MODULE, sizeof(NO_MODULE) - 1) == 0);
 		line = next;
 	}
 	if (lacks_module)

@@ -11,6 +11,10 @@ const struct credential_kind *const credential_kinds[] = {
 	&credential_account_key,
 	&credential_client_secret,
 	&credential_managed_identity,
+	&credential_device_code,
+	&credential_azure_cli,
+	&credential_azure_developer_cli,
+	&credential_azure_powershell,
 	&credential_static_token,
 	&credential_environment,
 	&credential_default,
@@ -43,6 +47,20 @@ struct credential *credential_open(const struct credential_settings *settings,
 	if (settings->kind_count == 1)
 		return credential_open_kind(settings->kinds[0], settings, account, err);
 	return credential_open_kind(&credential_chain, settings, account, err);
+}
+
+struct credential *credential_with_login(struct credential *credential)
+{
+	size_t count = 0;
+	if (credential->kind->login != NULL)
+		return credential;
+	struct credential *const *members = credential->kind->members == NULL
+						    ? NULL
+						    : credential->kind->members(credential, &count);
+	struct credential *found = NULL;
+	for (size_t i = 0; i < count && found == NULL; i++)
+		found = credential_with_login(members[i]);
+	return found;
 }
 
 void credential_close(struct credential *credential)

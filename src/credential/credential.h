@@ -57,7 +57,7 @@ struct credential_lifetime {
  * Returns 0, or -1 with *err: ERR_UPSTREAM_FORMAT when neither is told, or it has expired already.
  */
 int credential_set_lifetime(struct access_token *token, const struct loop *loop,
-	const struct credential_lifetime *lifetime, struct error *err);
+	const struct credential_lifetime *told, struct error *err);
 
 /*
  * token  NULL on failure, and then *err says why; it lives until the function returns.
@@ -72,6 +72,20 @@ typedef void (*credential_done_fn)(
 struct credential_call {
 	struct credential *credential;
 	credential_done_fn done;
+	void *context;
+};
+
+/*
+ * How far a login is now; the last state told is ACCOUNT_LOGIN_DONE or _FAILED. It lives until the
+ * function returns, which neither begins, joins nor leaves a login.
+ */
+typedef void (*credential_login_fn)(void *context, const struct account_login *login);
+
+/* Somebody's waiting for a login. Every kind's own structure of one begins with this. */
+struct credential_login {
+	struct credential *credential;
+	const struct account_login *now; /* how far it is; owned by the credential */
+	credential_login_fn changed;
 	void *context;
 };
 
@@ -124,6 +138,23 @@ struct credential_kind {
 	void (*accepted)(struct credential *credential);
 
 	/*
+	 * Let a person log in, who enters a code in a browser: a new login, or the one that is
+	 * under way, for there is one at most. The scope is that of the first token. `changed` is
+	 * called from within loop_run() with each new state, and not for the present one, which is
+	 * `now` of what is returned. Optional: nobody has to log in.
+	 * Returns it, valid until `changed` was told the last state or leave_login(); or NULL with
+	 * *err.
+	 */
+	struct credential_login *(*login)(struct credential *credential, const char *scope,
+		struct loop *loop, credential_login_fn changed, void *context, struct error *err);
+
+	/* Wait no longer. A login that nobody waits for is over. */
+	void (*leave_login)(struct credential_login *login);
+
+	/* Of a chain: somebody has logged in, so that all members are tried again. Optional. */
+	void (*reconsider)(struct credential *credential);
+
+	/*
 	 * Of a chain: its members, in order, and how many. Optional.
 	 */
 	struct credential *const *(*members)(const struct credential *credential, size_t *count);
@@ -140,8 +171,12 @@ struct credential_kind {
 extern const struct credential_kind *const credential_kinds[];
 
 extern const struct credential_kind credential_account_key;
+extern const struct credential_kind credential_azure_cli;
+extern const struct credential_kind credential_azure_developer_cli;
+extern const struct credential_kind credential_azure_powershell;
 extern const struct credential_kind credential_client_secret;
 
+extern const struct credential_kind credential_device_code;
 extern const struct credential_kind credential_default;
 extern const struct credential_kind credential_environment;
 extern const struct credential_kind credential_managed_identity;
@@ -162,6 +197,9 @@ struct credential *credential_open(const struct credential_settings *settings,
 struct credential *credential_open_kind(const struct credential_kind *kind,
 	const struct credential_settings *settings, const struct account_settings *account,
 	struct error *err);
+
+/* The credential, or the first member of the chain that it is, which has a login; or NULL. */
+struct credential *credential_with_login(struct credential *credential);
 
 /* Give it back; it is freed when nobody else has it. NULL is fine. */
 void credential_close(struct credential *credential);

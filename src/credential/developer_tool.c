@@ -52,8 +52,7 @@ static struct access_token no_token(void)
 static int read_result(const struct tool_call *call, struct child_result *result,
 	struct access_token *token, struct error *err)
 {
-	const struct tool_credential *self =
-		(const struct tool_credential *)call->call.credential;
+	const struct tool_credential *self = (const struct tool_credential *)call->call.credential;
 	struct developer_tool_token found = {0};
 	if (result->status != 0) {
 		developer_tool_explain(self->tool, self->run_as.user, result->status,
@@ -83,8 +82,7 @@ static int read_result(const struct tool_call *call, struct child_result *result
 static void on_done(void *context, struct child_result *result, const struct error *err)
 {
 	struct tool_call *call = context;
-	const struct tool_credential *self =
-		(const struct tool_credential *)call->call.credential;
+	const struct tool_credential *self = (const struct tool_credential *)call->call.credential;
 	struct access_token token = no_token();
 	struct error own = ERROR_INIT;
 	if (result == NULL) {

@@ -13,7 +13,8 @@
 
 #include <stdint.h>
 
-/* As the SDKs' own. It counts from the tool's start, which may have to wait for its turn: child.h. */
+/* As the SDKs' own. It counts from the tool's start, which may have to wait for its turn: child.h.
+ */
 #define DEVELOPER_TOOL_TIMEOUT_MS 10000
 /* Of standard output: several times the longest token. */
 #define DEVELOPER_TOOL_OUTPUT_MAX ((size_t)64 * 1024)
@@ -50,8 +51,8 @@ struct developer_tool {
 	 * Returns 0, or -1 with *err: ERR_UPSTREAM_FORMAT, worded to follow the tool's name;
 	 * ERR_UNAVAILABLE when it lacks a part of its own; ERR_NO_MEMORY.
 	 */
-	int (*read)(const struct secret *output, struct developer_tool_token *token,
-		struct error *err);
+	int (*read)(
+		const struct secret *output, struct developer_tool_token *token, struct error *err);
 };
 
 extern const struct developer_tool azure_cli_tool;
@@ -91,7 +92,8 @@ struct secret *developer_tool_keep_token(const char *bytes, size_t len, struct e
 void developer_tool_explain(const struct developer_tool *tool, const char *user, int status,
 	const struct secret *output, const struct secret *complaint, struct error *err);
 
-/* ---- for the tables of the kinds; credential.h says what each does ---------------------------- */
+/* ---- for the tables of the kinds; credential.h says what each does ----------------------------
+ */
 
 extern const char *const developer_tool_keys[];
 

@@ -143,33 +143,33 @@ static int fill_form(struct entra_grant *grant, const struct entra_form *form)
 	return result;
 }
 
-static int send_form(
-	struct entra_grant *grant, const struct entra_tenant *tenant, struct error *err)
+struct http_flight *entra_post(const struct entra_tenant *tenant, const char *endpoint,
+	const struct secret *form, struct loop *loop, http_done_fn done, void *context,
+	struct error *err)
 {
 	char request_id[RANDOM_UUID_SIZE];
 	_cleanup_text_ struct text url = {0};
 	_cleanup_text_ struct text id_line = {0};
 	if (random_uuid(request_id, err) != 0)
-		return -1;
+		return NULL;
 	text_appendf(&url, "%s/", tenant->authority);
 	text_append_percent_encoded(&url, tenant->tenant_id, strlen(tenant->tenant_id));
-	text_append(&url, "/oauth2/v2.0/token");
+	text_appendf(&url, "/oauth2/v2.0/%s", endpoint);
 	/* Its operator finds the request by this. */
 	text_appendf(&id_line, "client-request-id: %s", request_id);
-	if (text_string(&url) == NULL || text_string(&id_line) == NULL)
-		return error_set(
-			err, ERR_NO_MEMORY, "cannot ask %s: out of memory", tenant->authority);
+	if (text_string(&url) == NULL || text_string(&id_line) == NULL) {
+		error_set(err, ERR_NO_MEMORY, "cannot ask %s: out of memory", tenant->authority);
+		return NULL;
+	}
 	const char *const headers[] = {accept_json, user_agent, id_line.data, NULL};
 	const struct http_request request = {
 		.url = url.data,
 		.headers = headers,
-		.form = grant->form,
+		.form = form,
 		.ca_file = tenant->ca_file,
 		.body_max = ANSWER_MAX,
 	};
-	grant->sent_ms = loop_now_ms(grant->loop);
-	grant->flight = http_client_send(loop_http(grant->loop), &request, on_answer, grant, err);
-	return grant->flight == NULL ? -1 : 0;
+	return http_client_send(loop_http(loop), &request, done, context, err);
 }
 
 struct entra_grant *entra_grant_start(const struct entra_tenant *tenant,
@@ -187,7 +187,12 @@ struct entra_grant *entra_grant_start(const struct entra_tenant *tenant,
 	grant->authority = strdup(tenant->authority);
 	if (grant->authority == NULL || fill_form(grant, form) != 0)
 		error_set(err, ERR_NO_MEMORY, "cannot ask %s: out of memory", tenant->authority);
-	else if (send_form(grant, tenant, err) == 0)
+	else {
+		grant->sent_ms = loop_now_ms(loop);
+		grant->flight =
+			entra_post(tenant, "token", grant->form, loop, on_answer, grant, err);
+	}
+	if (grant->flight != NULL)
 		return grant;
 	grant_free(grant);
 	return NULL;

@@ -6,6 +6,7 @@
 #define MRTOKEND_CREDENTIAL_ENTRA_GRANT_H
 
 #include "base/error.h"
+#include "base/http_client.h"
 #include "base/loop.h"
 #include "base/secret.h"
 #include "credential/credential.h"
@@ -15,6 +16,12 @@
 #define ENTRA_AUTHORITY_PUBLIC "https://login.microsoftonline.com"
 #define ENTRA_AUTHORITY_US_GOVERNMENT "https://login.microsoftonline.us"
 #define ENTRA_AUTHORITY_CHINA "https://login.chinacloudapi.cn"
+
+/*
+ * What is asked for beside the scope of a person's token, as MSAL does: to know who it is, and a
+ * refresh token. Source: azure-protocol.md B.2.
+ */
+#define ENTRA_USER_SCOPES "openid profile offline_access"
 
 /* The tenant of users who are of any; source: azure-protocol.md B.1. */
 #define ENTRA_TENANT_OF_USERS "organizations"
@@ -74,6 +81,14 @@ struct entra_grant *entra_grant_start(const struct entra_tenant *tenant,
 void entra_grant_cancel(struct entra_grant *grant);
 
 /*
+ * POST a form to {authority}/{tenant}/oauth2/v2.0/{endpoint}: for what is no grant. The form must
+ * stay as it is until `done` was called or the flight was cancelled. As http_client_send().
+ */
+struct http_flight *entra_post(const struct entra_tenant *tenant, const char *endpoint,
+	const struct secret *form, struct loop *loop, http_done_fn done, void *context,
+	struct error *err);
+
+/*
  * What is done about an AADSTS code, as one sentence that follows the error; "" for one that is not
  * known. Source: azure-protocol.md B.7.
  */
@@ -84,7 +99,6 @@ const char *entra_advice(int code);
  * host    who answered, for the message
  * shown   what of the request must not be repeated: a secret, or NULL
  */
-struct http_response;
 void entra_read_error(const char *host, const struct http_response *response,
 	const struct secret *shown, struct error *err, struct entra_error *error);
 

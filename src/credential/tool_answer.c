@@ -1,6 +1,6 @@
 /*
- * What a developer tool is asked, and what its answer means, as far as they have it in common. Pure.
- * Source: azure-protocol.md D.
+ * What a developer tool is asked, and what its answer means, as far as they have it in common.
+ * Pure. Source: azure-protocol.md D.
  */
 #include "base/detail.h"
 #include "credential/authority.h"
@@ -25,7 +25,8 @@
 
 static int check_scope(const char *scope, struct error *err)
 {
-	if (!isalnum((unsigned char)scope[0]) || scope[strspn(scope, LETTERS DIGITS "-._:/")] != '\0')
+	if (!isalnum((unsigned char)scope[0]) ||
+		scope[strspn(scope, LETTERS DIGITS "-._:/")] != '\0')
 		return error_set(err, ERR_CONFIGURATION,
 			"scope: found '%s', expected letters, digits, '-', '.', '_', ':' and '/', "
 			"beginning with a letter or a digit: developer tools take no others",
@@ -81,7 +82,8 @@ struct secret *developer_tool_keep_token(const char *bytes, size_t len, struct e
 	for (size_t i = 0; i < len; i++)
 		if (bytes[i] < 0x21 || bytes[i] > 0x7e) {
 			error_set(err, ERR_UPSTREAM_FORMAT,
-				"printed a token that is none: the byte at offset %zu has no place in one",
+				"printed a token that is none: the byte at offset %zu has no place "
+				"in one",
 				i);
 			return NULL;
 		}
@@ -145,11 +147,11 @@ static void explain_refusal(const struct developer_tool *tool, const char *user,
 	detail_copy(NULL, 0, at, trace == NULL ? len : (size_t)(trace - at), line, sizeof(line));
 	if (is_of_login(code))
 		error_set(err, ERR_DENIED,
-			"%s: Microsoft Entra ID refused its login: %s; run '%s' as the user %s", tool->name,
-			line, tool->login, user);
+			"%s: Microsoft Entra ID refused its login: %s; run '%s' as the user %s",
+			tool->name, line, tool->login, user);
 	else
-		error_set(err, ERR_DENIED, "%s: Microsoft Entra ID refused: %s; %s", tool->name, line,
-			entra_advice(code));
+		error_set(err, ERR_DENIED, "%s: Microsoft Entra ID refused: %s; %s", tool->name,
+			line, entra_advice(code));
 	snprintf(err->upstream_code, sizeof(err->upstream_code), "AADSTS%d", code);
 }
 

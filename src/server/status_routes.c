@@ -114,17 +114,9 @@ enum MHD_Result route_account(struct request *request)
 	enum MHD_Result result = MHD_NO;
 	if (!route_query_is_clean(request, no_parameters, &result))
 		return result;
-	const struct account *account = account_table_find(request->table, request->argument);
-	if (account == NULL) {
-		const struct answer_error error = {
-			.status = MHD_HTTP_NOT_FOUND,
-			.code = "not_found",
-			.message = "there is no account of this name; /v1/accounts lists them",
-			.account = request->argument,
-			.retry_after_s = -1,
-		};
-		return answer_send_error(request, &error);
-	}
+	const struct account *account = route_account_of(request, &result);
+	if (account == NULL)
+		return result;
 	return answer_send_json(request, MHD_HTTP_OK, account_object(account, request->now_ms));
 }
 

@@ -50,6 +50,9 @@ struct account *account_new(struct account_settings *settings)
 	report->error = ERROR_INIT;
 	atomic_init(&account->snapshot, NULL);
 	atomic_init(&account->report, report);
+	atomic_init(&account->login, NULL);
+	atomic_init(&account->requests, 0);
+	atomic_init(&account->login_asked_ms, 0);
 	account->settings = *settings;
 	*settings = (struct account_settings){0};
 	return account;
@@ -62,6 +65,7 @@ void account_free(struct account *account)
 	if (!account->has_given_snapshot_away)
 		snapshot_free(atomic_load(&account->snapshot));
 	free(atomic_load(&account->report));
+	free(atomic_load(&account->login));
 	account_settings_clear(&account->settings);
 	free(account);
 }
@@ -180,6 +184,9 @@ void registry_init(struct registry *registry)
 {
 	epoch_init(&registry->epoch);
 	atomic_init(&registry->table, NULL);
+	atomic_init(&registry->has_requests, false);
+	registry->wake = NULL;
+	registry->wake_context = NULL;
 }
 
 void registry_destroy(struct registry *registry)
@@ -199,4 +206,29 @@ void account_publish_report(
 	struct registry *registry, struct account *account, struct account_report *report)
 {
 	epoch_retire(&registry->epoch, atomic_exchange(&account->report, report), free);
+}
+
+void account_publish_login(
+	struct registry *registry, struct account *account, struct account_login *login)
+{
+	epoch_retire(&registry->epoch, atomic_exchange(&account->login, login), free);
+}
+
+void account_request(struct registry *registry, struct account *account, unsigned requests)
+{
+	atomic_fetch_or(&account->requests, requests);
+	atomic_store(&registry->has_requests, true);
+	if (registry->wake != NULL)
+		registry->wake(registry->wake_context);
+}
+
+const char *account_login_state_name(enum account_login_state state)
+{
+	static const char *const names[] = {
+		[ACCOUNT_LOGIN_STARTING] = "starting",
+		[ACCOUNT_LOGIN_PENDING] = "pending",
+		[ACCOUNT_LOGIN_DONE] = "done",
+		[ACCOUNT_LOGIN_FAILED] = "failed",
+	};
+	return names[state];
 }

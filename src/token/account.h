@@ -29,6 +29,7 @@ struct account_settings {
 	char *ca_file; /* PEM bundle, or NULL for the system's */
 	char *credential; /* the credential's kind, or several in order, for people */
 	bool is_required; /* readiness waits for it */
+	bool has_login; /* a person may have to log in, and can: ACCOUNT_REQUEST_LOGIN */
 };
 
 /* What the last exchanges came to: immutable, published anew whenever it changes. */
@@ -51,11 +52,46 @@ enum account_state {
 	ACCOUNT_FAILED, /* no valid token, and the last refresh failed */
 };
 
+enum account_login_state {
+	ACCOUNT_LOGIN_STARTING, /* the code is being asked for */
+	ACCOUNT_LOGIN_PENDING, /* somebody has to enter the code in a browser */
+	ACCOUNT_LOGIN_DONE,
+	ACCOUNT_LOGIN_FAILED,
+};
+
+#define ACCOUNT_LOGIN_CODE_MAX 32
+#define ACCOUNT_LOGIN_URI_MAX 256
+#define ACCOUNT_LOGIN_MESSAGE_MAX 640
+
+/*
+ * How far a login is: immutable, published anew whenever it changes. What is shown to the person is
+ * printable, and there only while the login is pending.
+ */
+struct account_login {
+	enum account_login_state state;
+	char user_code[ACCOUNT_LOGIN_CODE_MAX + 1];
+	char verification_uri[ACCOUNT_LOGIN_URI_MAX + 1];
+	char message[ACCOUNT_LOGIN_MESSAGE_MAX + 1]; /* a sentence with both */
+	int64_t expires_ms; /* CLOCK_BOOTTIME of the code's end */
+	int64_t interval_s; /* in which the service is asked whether somebody has */
+	struct error error; /* why it failed; else ERR_NONE */
+};
+
+/* What others may ask of the refresh thread for an account; bits. */
+enum account_request {
+	ACCOUNT_REQUEST_LOGIN = 1 << 0, /* begin a login, or join the one that is under way */
+};
+
 struct account {
 	struct account_settings settings;
 	size_t index; /* in its table */
 	_Atomic(struct snapshot *) snapshot; /* NULL before the first token */
 	_Atomic(struct account_report *) report; /* never NULL */
+	_Atomic(struct account_login *) login; /* NULL before the first */
+	atomic_uint
+		requests; /* of enum account_request, not done yet; account_request() sets them */
+	_Atomic int64_t
+		login_asked_ms; /* CLOCK_BOOTTIME when somebody last asked about the login */
 	bool has_given_snapshot_away; /* to its successor in a newer table */
 };
 
@@ -119,6 +155,11 @@ struct account *account_table_find_id(const struct account_table *table, const c
 struct registry {
 	struct epoch epoch;
 	_Atomic(struct account_table *) table; /* NULL until the first configuration is adopted */
+	atomic_bool
+		has_requests; /* of some account; the refresh thread looks for it, and clears it */
+	/* Set before the threads start: makes the refresh thread look. Any thread; never waits. */
+	void (*wake)(void *context);
+	void *wake_context;
 };
 
 void registry_init(struct registry *registry);
@@ -126,10 +167,22 @@ void registry_init(struct registry *registry);
 /* Frees the table too; no thread may use the registry any more. */
 void registry_destroy(struct registry *registry);
 
-/* Publish, and retire what stood there. The refresh thread. `report` is taken over. */
+/* Publish, and retire what stood there. The refresh thread. What is published is taken over. */
 void account_publish_snapshot(
 	struct registry *registry, struct account *account, struct snapshot *snapshot);
 void account_publish_report(
 	struct registry *registry, struct account *account, struct account_report *report);
+
+void account_publish_login(
+	struct registry *registry, struct account *account, struct account_login *login);
+
+/*
+ * Ask the refresh thread to do something for the account: bits of enum account_request. What is
+ * asked for twice before it is done is done once. Within the epoch; never waits.
+ */
+void account_request(struct registry *registry, struct account *account, unsigned requests);
+
+/* "starting", "pending", "done", "failed". */
+const char *account_login_state_name(enum account_login_state state);
 
 #endif

@@ -56,8 +56,9 @@ static int entra_check(const struct credential_settings *credential, struct erro
 	for (size_t i = 0; i < credential->kind_count; i++)
 		if (credential->kinds[i] == &credential_account_key)
 			return error_set(err, ERR_CONFIGURATION,
-				"credential: found account_key, expected a credential of Microsoft "
-				"Entra ID: kind = entra has no account whose key it could be");
+				"kind = entra takes no account_key, which the credential is unless "
+				"another is set; write credential = managed_identity, "
+				"client_certificate, default or another of mrtokend.conf(5)");
 	return 0;
 }
 

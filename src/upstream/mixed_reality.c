@@ -35,8 +35,6 @@ struct upstream_exchange {
 	bool is_account_key;
 	const char *given_by;
 	char notice[sizeof(((struct access_token *)NULL)->notice)];
-	bool is_starting;
-	bool is_over;
 	upstream_done_fn done;
 	void *context;
 };
@@ -47,7 +45,7 @@ static const char *scope_of(const struct upstream_exchange *exchange)
 	return exchange->account->scope == NULL ? "" : exchange->account->scope;
 }
 
-static void exchange_begin(struct upstream_exchange *exchange);
+static int exchange_begin(struct upstream_exchange *exchange, struct error *err);
 
 static void exchange_free(struct upstream_exchange *exchange)
 {
@@ -55,14 +53,12 @@ static void exchange_free(struct upstream_exchange *exchange)
 	free(exchange);
 }
 
-/* Tell the end, once; while start() is still running, it frees. */
+/* Tell the end, once. */
 static void exchange_end(
 	struct upstream_exchange *exchange, struct upstream_token *token, const struct error *err)
 {
-	exchange->is_over = true;
 	exchange->done(exchange->context, token, err);
-	if (!exchange->is_starting)
-		exchange_free(exchange);
+	exchange_free(exchange);
 }
 
 /* A new base for each exchange: 22 random letters of base64, without the ".0" of a service. */
@@ -157,6 +153,13 @@ static void end_with_token(struct upstream_exchange *exchange, const struct http
 	secret_free(token.token);
 }
 
+static void begin_again(struct upstream_exchange *exchange)
+{
+	struct error err = ERROR_INIT;
+	if (exchange_begin(exchange, &err) != 0)
+		exchange_end(exchange, NULL, &err);
+}
+
 static void on_answer(void *context, struct http_response *response, const struct error *err)
 {
 	struct upstream_exchange *exchange = context;
@@ -172,7 +175,7 @@ static void on_answer(void *context, struct http_response *response, const struc
 	else if (response->status == 401 &&
 		 shared_token_refused(exchange->credential, scope_of(exchange), exchange->account,
 			 exchange->is_cached, ++exchange->refusals))
-		exchange_begin(exchange);
+		begin_again(exchange);
 	else
 		end_with_status(exchange, response);
 }
@@ -274,21 +277,19 @@ static void on_bearer(void *context, struct access_token *token, const struct er
 	exchange_end(exchange, NULL, &err);
 }
 
-static void exchange_begin(struct upstream_exchange *exchange)
+static int exchange_begin(struct upstream_exchange *exchange, struct error *err)
 {
-	struct error err = ERROR_INIT;
 	exchange->wait = shared_token_ask(exchange->credential, scope_of(exchange), true,
-		exchange->loop, on_bearer, exchange, &err);
-	if (exchange->wait == NULL)
-		exchange_end(exchange, NULL, &err);
+		exchange->loop, on_bearer, exchange, err);
+	return exchange->wait == NULL ? -1 : 0;
 }
 
 static struct upstream_exchange *mixed_reality_start(const struct account_settings *account,
 	struct credential *credential, struct loop *loop, upstream_done_fn done, void *context)
 {
+	struct error err = ERROR_INIT;
 	struct upstream_exchange *exchange = calloc(1, sizeof(*exchange));
 	if (exchange == NULL) {
-		struct error err = ERROR_INIT;
 		error_set(&err, ERR_NO_MEMORY, "cannot ask the STS: out of memory");
 		done(context, NULL, &err);
 		return NULL;
@@ -297,14 +298,12 @@ static struct upstream_exchange *mixed_reality_start(const struct account_settin
 		.account = account,
 		.credential = credential,
 		.loop = loop,
-		.is_starting = true,
 		.done = done,
 		.context = context,
 	};
-	exchange_begin(exchange);
-	exchange->is_starting = false;
-	if (!exchange->is_over)
+	if (exchange_begin(exchange, &err) == 0)
 		return exchange;
+	done(context, NULL, &err);
 	exchange_free(exchange);
 	return NULL;
 }

@@ -635,8 +635,9 @@ MISTAKES = {
     ),
     "an account key": (
         {"credential": "account_key, client_secret", "account_key": "file:/x"},
-        "credential: found account_key, expected a credential of Microsoft Entra ID: kind = entra "
-        "has no account whose key it could be",
+        "kind = entra takes no account_key, which the credential is unless another is set; write "
+        "credential = managed_identity, client_certificate, default or another of "
+        "mrtokend.conf(5)",
     ),
     "a kind twice": (
         {"credential": "client_secret, client_secret"},
