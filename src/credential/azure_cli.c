@@ -4,8 +4,8 @@
 #include "base/json_answer.h"
 #include "credential/developer_tool.h"
 
+#include <ctype.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -53,23 +53,20 @@ static int64_t unix_seconds(const struct tm *tm)
 /* "2023-03-01 12:34:56.123456", in the time zone that az has from the daemon. Returns 0 or -1. */
 static int read_local_time(const char *words, int64_t *unix_s)
 {
+	static const char layout[] = "0000-00-00 00:00:00";
 	struct tm tm = {0};
-	int used = 0;
-	if (strspn(words, "0123456789-: .") != strlen(words) ||
-		sscanf(words, "%4d-%2d-%2d %2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
-			&tm.tm_hour, &tm.tm_min, &tm.tm_sec,
-			&used) != 6 || // NOLINT: all are bounded
-		used != 19)
+	for (size_t i = 0; layout[i] != '\0'; i++)
+		if (layout[i] == '0' ? !isdigit((unsigned char)words[i]) : words[i] != layout[i])
+			return -1;
+	words = strptime(words, "%Y-%m-%d %H:%M:%S", &tm);
+	if (words == NULL)
 		return -1;
-	words += used;
 	if (*words == '.') {
 		size_t digits = strspn(words + 1, "0123456789");
 		if (digits < 1 || digits > 9)
 			return -1;
 		words += digits + 1;
 	}
-	tm.tm_year -= 1900;
-	tm.tm_mon -= 1;
 	if (*words != '\0' || !is_time(&tm))
 		return -1;
 	*unix_s = unix_seconds(&tm);
