@@ -381,8 +381,21 @@ def test_says_that_it_is_not_installed(serve, keys, tools, kind):
 def test_says_to_log_in(serve, keys, tools, kind):
     complaint, login = LOGIN_COMPLAINTS[kind]
     tools.put(PROGRAMS[kind], complaint=f"WARNING: something\n{complaint}\n", status=1)
-    daemon = serve({"storage": keys(kind)})
-    message = f"{NAMES[kind]} is not logged in: run '{login}' as the user "
+    own = pwd.getpwuid(os.getuid())
+    daemon = serve({"storage": keys(kind)}, environment={"HOME": own.pw_dir})
+    message = (
+        f"{NAMES[kind]} is not logged in: run '{login}' as the user {own.pw_name}, which is how "
+        "the daemon runs it"
+    )
+    assert_failed(daemon, "storage", "unavailable", message)
+
+
+def test_says_to_log_in_where_the_daemon_looks(serve, keys, tools):
+    complaint, login = LOGIN_COMPLAINTS["azure_cli"]
+    tools.put("az", complaint=complaint, status=1)
+    daemon = serve({"storage": keys("azure_cli")}, environment={"AZURE_CONFIG_DIR": "/srv/azure"})
+    user = pwd.getpwuid(os.getuid()).pw_name
+    message = f"run 'az login' as the user {user} with AZURE_CONFIG_DIR=/srv/azure, which is how"
     assert_failed(daemon, "storage", "unavailable", message)
 
 
