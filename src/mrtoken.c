@@ -22,13 +22,26 @@ static const struct cli_verb verbs[] = {
 		"STATE is one of\n"
 		"  starting  no token yet, the first exchange is going on\n"
 		"  valid     there is a valid token, and the last refresh worked\n"
+		"  expiring  there is a valid token near its end, which nothing can refresh\n"
 		"  degraded  there is a valid token, but the last refresh failed\n"
 		"  failed    there is no valid token, and the last exchange failed\n"
 		"The exit code is 0 whenever the daemon answered, whatever the states are.\n",
 		CLI_OPTION_JSON, status_run},
+	{"login", "ACCOUNT", "log in to an account whose credential is a person",
+		"Shows a code and where to enter it in a web browser, on any device, and waits "
+		"until\n"
+		"that is done; until then nothing is written to standard output. The daemon keeps "
+		"the\n"
+		"login. Ctrl-C ends the waiting, and a minute later the login, unless somebody "
+		"else\n"
+		"waits for it.\n",
+		0, login_run},
 	{"check", NULL, "check a configuration, without a daemon",
-		"Prints what was understood; or every problem, on standard error.\n",
-		CLI_OPTION_CONFIG, check_run},
+		"Prints what was understood; or every problem, on standard error. With --probe it\n"
+		"tries what the daemon would do for the account, once, and says what it finds, "
+		"one\n"
+		"credential after the other. It needs the right to read the account's secrets.\n",
+		CLI_OPTION_CONFIG | CLI_OPTION_PROBE, check_run},
 };
 #define VERB_COUNT (sizeof(verbs) / sizeof(verbs[0]))
 

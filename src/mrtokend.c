@@ -43,10 +43,21 @@
 /* No more connections than this, however many descriptors there are. */
 #define CONNECTIONS_MAX ((rlim_t)20000)
 
+/* The variables that a platform or an operator passes secrets in. */
+static const char *const secret_variables[] = {
+	"MIXEDREALITY_ACCOUNT_KEY",
+	"AZURE_CLIENT_SECRET",
+	"AZURE_CLIENT_CERTIFICATE_PASSWORD",
+	"AZURE_PASSWORD",
+	"IDENTITY_HEADER",
+	"MSI_SECRET",
+};
+
 struct daemon {
 	const char *config_path; /* NULL: the default */
 	struct registry registry;
 	struct refresher *refresher;
+	struct credential_pool *pool; /* of the configuration in force */
 	struct server *server;
 	int signal_fd;
 	int change_fd; /* written to when an account's state may have changed */
@@ -185,7 +196,7 @@ static int start(struct daemon *self, const struct config *config, struct error 
 	struct setup_accounts accounts = {0};
 	struct passed_socket *passed = NULL;
 	size_t passed_count = 0;
-	if (setup_accounts_open(config, &accounts, err) != 0)
+	if (setup_accounts_open(config, NULL, &accounts, err) != 0)
 		return -1;
 	if (service_take_sockets(&passed, &passed_count, err) != 0) {
 		setup_accounts_close(&accounts);
@@ -217,6 +228,7 @@ static int start(struct daemon *self, const struct config *config, struct error 
 		setup_listeners_close(listeners, config->listener_count, NULL, 0);
 		return -1;
 	}
+	self->pool = accounts.pool;
 	self->server = server_start(&server_options, listeners, config->listener_count, err);
 	if (self->server == NULL) {
 		setup_listeners_close(listeners, config->listener_count, NULL, 0);
@@ -232,7 +244,7 @@ static int reload(struct daemon *self, const struct config *config, struct error
 	struct setup_accounts accounts = {0};
 	size_t present_count = 0;
 	struct listener *const *present = server_listeners(self->server, &present_count);
-	if (setup_accounts_open(config, &accounts, err) != 0)
+	if (setup_accounts_open(config, self->pool, &accounts, err) != 0)
 		return -1;
 	struct listener **listeners =
 		setup_listeners_open(config, present, present_count, NULL, 0, err);
@@ -245,6 +257,8 @@ static int reload(struct daemon *self, const struct config *config, struct error
 		setup_listeners_close(listeners, config->listener_count, present, present_count);
 		return -1;
 	}
+	credential_pool_free(self->pool);
+	self->pool = accounts.pool;
 	if (server_set_listeners(self->server, listeners, config->listener_count, err) != 0) {
 		setup_listeners_close(listeners, config->listener_count, present, present_count);
 		return -1;
@@ -305,7 +319,10 @@ static int open_descriptors(struct daemon *self, struct error *err)
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGHUP);
 	/* Blocked before any thread starts, so that they come through the descriptor alone. */
-	if (sigprocmask(SIG_BLOCK, &signals, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+	/* SIGCHLD may be ignored by whoever started this; then nobody would learn how programs end.
+	 */
+	if (sigprocmask(SIG_BLOCK, &signals, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR ||
+		signal(SIGCHLD, SIG_DFL) == SIG_ERR)
 		return error_set_errno(err, errno, "cannot set up signals");
 	self->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	self->change_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -340,8 +357,9 @@ static int serve(const char *config_path)
 	struct config *config = load_config(config_path, &err);
 	if (config == NULL)
 		return EXIT_CONFIGURATION;
-	/* Also when the accounts are in files, and nobody will ever read it. */
-	secret_source_wipe_environment("MIXEDREALITY_ACCOUNT_KEY");
+	/* Also where no account uses them, and nobody will ever read them. */
+	for (size_t i = 0; i < sizeof(secret_variables) / sizeof(secret_variables[0]); i++)
+		secret_source_wipe_environment(secret_variables[i]);
 	log_set_level(config->log_level);
 	registry_init(&self.registry);
 	int result = open_descriptors(&self, &err);
@@ -363,6 +381,7 @@ static int serve(const char *config_path)
 	}
 	server_stop(self.server, GRACE_MS);
 	refresher_stop(self.refresher);
+	credential_pool_free(self.pool);
 	registry_destroy(&self.registry);
 	secret_source_forget_environment();
 	if (self.signal_fd >= 0)

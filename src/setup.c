@@ -3,10 +3,12 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static char *copy_or_null(const char *string, bool *has_failed)
 {
@@ -26,6 +28,8 @@ static struct account *make_account(const struct account_settings *from)
 		.account_id = copy_or_null(from->account_id, &has_failed),
 		.account_domain = copy_or_null(from->account_domain, &has_failed),
 		.endpoint = copy_or_null(from->endpoint, &has_failed),
+		.scope = copy_or_null(from->scope, &has_failed),
+		.subject = copy_or_null(from->subject, &has_failed),
 		.ca_file = copy_or_null(from->ca_file, &has_failed),
 		.credential = copy_or_null(from->credential, &has_failed),
 		.is_required = from->is_required,
@@ -36,16 +40,20 @@ static struct account *make_account(const struct account_settings *from)
 	return account;
 }
 
-static int open_account(const struct config_account *from, struct account **account,
-	struct refresher_account *extra, struct error *err)
+static int open_account(const struct config_account *from, const struct credential_pool *older,
+	struct credential_pool *pool, struct account **account, struct refresher_account *extra,
+	struct error *err)
 {
 	*account = make_account(&from->settings);
 	if (*account == NULL)
 		return error_set(err, ERR_NO_MEMORY, "cannot make the accounts: out of memory");
 	extra->upstream = from->upstream;
 	extra->credential =
-		from->credential.kind->open(&from->credential, &(*account)->settings, err);
-	return extra->credential == NULL ? -1 : 0;
+		credential_pool_get(pool, older, &from->credential, &(*account)->settings, err);
+	if (extra->credential == NULL)
+		return -1;
+	(*account)->settings.has_login = credential_with_login(extra->credential) != NULL;
+	return 0;
 }
 
 /*
@@ -56,9 +64,21 @@ static int check_ca_file(const char *path, struct error *err)
 {
 	char line[256];
 	bool has_certificate = false;
-	FILE *file = fopen(path, "re");
-	if (file == NULL)
-		return error_set_errno(err, errno, "[daemon]: ca_file: cannot open %s", path);
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+	if (file == NULL) {
+		error_set_errno(err, errno, "[daemon]: ca_file: cannot open %s", path);
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	/* libcurl would wait for a pipe's other end, and every account with it. */
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+		fclose(file);
+		return error_set(err, ERR_CONFIGURATION,
+			"[daemon]: ca_file: %s is not a regular file", path);
+	}
 	while (!has_certificate && fgets(line, sizeof(line), file) != NULL)
 		has_certificate = strstr(line, "-----BEGIN") != NULL;
 	fclose(file);
@@ -68,8 +88,8 @@ static int check_ca_file(const char *path, struct error *err)
 	return 0;
 }
 
-int setup_accounts_open(
-	const struct config *config, struct setup_accounts *accounts, struct error *err)
+int setup_accounts_open(const struct config *config, const struct credential_pool *older,
+	struct setup_accounts *accounts, struct error *err)
 {
 	if (config->ca_file != NULL && check_ca_file(config->ca_file, err) != 0)
 		return -1;
@@ -78,13 +98,15 @@ int setup_accounts_open(
 	struct refresher_account *extras = calloc(count + 1, sizeof(*extras));
 	struct account *default_account = NULL;
 	struct account_table *table = NULL;
+	struct credential_pool *pool = credential_pool_new();
 	size_t i = 0;
-	if (list == NULL || extras == NULL) {
+	if (list == NULL || extras == NULL || pool == NULL) {
 		error_set(err, ERR_NO_MEMORY, "cannot make the accounts: out of memory");
 		goto failed;
 	}
 	for (; i < count; i++) {
-		if (open_account(&config->accounts[i], &list[i], &extras[i], err) != 0) {
+		if (open_account(&config->accounts[i], older, pool, &list[i], &extras[i], err) !=
+			0) {
 			i++; /* it may have been opened by half */
 			goto failed;
 		}
@@ -94,7 +116,7 @@ int setup_accounts_open(
 	}
 	table = account_table_new(list, count, default_account);
 	if (table != NULL) {
-		*accounts = (struct setup_accounts){.table = table, .accounts = extras};
+		*accounts = (struct setup_accounts){table, extras, pool};
 		return 0;
 	}
 	error_set(err, ERR_NO_MEMORY, "cannot make the accounts: out of memory");
@@ -105,6 +127,7 @@ failed:
 	}
 	free(list);
 	free(extras);
+	credential_pool_free(pool);
 	return -1;
 }
 
@@ -114,6 +137,7 @@ void setup_accounts_close(struct setup_accounts *accounts)
 		credential_close(accounts->accounts[i].credential);
 	account_table_free(accounts->table);
 	free(accounts->accounts);
+	credential_pool_free(accounts->pool);
 	*accounts = (struct setup_accounts){0};
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "config/config.h"
+#include "credential/pool.h"
 #include "refresher.h"
 #include "server/listener.h"
 #include "service/systemd.h"
@@ -15,14 +16,18 @@
 struct setup_accounts {
 	struct account_table *table;
 	struct refresher_account *accounts; /* table->count of them */
+	struct credential_pool *pool; /* of the credentials that accounts may share */
 };
 
 /*
- * Make the accounts, and read their secrets. Returns 0, or -1 with *err that names the account and
+ * Make the accounts, and read the secrets of which they have copies.
+ * older  the pool of the configuration in force, whose credentials are used again; or NULL
+ *
+ * Returns 0, or -1 with *err that names the account and
  * where it is configured.
  */
-int setup_accounts_open(
-	const struct config *config, struct setup_accounts *accounts, struct error *err);
+int setup_accounts_open(const struct config *config, const struct credential_pool *older,
+	struct setup_accounts *accounts, struct error *err);
 
 /* For when nobody took them over. */
 void setup_accounts_close(struct setup_accounts *accounts);

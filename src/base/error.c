@@ -19,6 +19,7 @@ static const struct {
 	[ERR_TIMEOUT] = {"timeout", ERROR_CLASS_RETRY},
 	[ERR_THROTTLED] = {"throttled", ERROR_CLASS_RETRY},
 	[ERR_UPSTREAM_FAULT] = {"upstream_fault", ERROR_CLASS_RETRY},
+	[ERR_UNAVAILABLE] = {"unavailable", ERROR_CLASS_RETRY},
 	[ERR_DENIED] = {"denied", ERROR_CLASS_CREDENTIAL},
 	[ERR_REFUSED] = {"refused", ERROR_CLASS_CONFIGURATION},
 	[ERR_UPSTREAM_FORMAT] = {"upstream_format", ERROR_CLASS_UPSTREAM},

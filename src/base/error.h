@@ -19,6 +19,7 @@ enum error_code {
 	ERR_TIMEOUT,
 	ERR_THROTTLED, /* 429, or 503 */
 	ERR_UPSTREAM_FAULT, /* any other 5xx */
+	ERR_UNAVAILABLE, /* a credential that cannot be used on this host, as it is */
 	ERR_DENIED, /* 401, 403: the credential was refused */
 	ERR_REFUSED, /* any other status: the request is wrong, so the configuration is */
 	ERR_UPSTREAM_FORMAT, /* 200, but not with an answer of use */
@@ -36,9 +37,11 @@ enum error_class {
 
 struct error {
 	enum error_code code;
-	char message[512]; /* one sentence, no secret, printable */
+	char message[1536]; /* one sentence, no secret, printable */
 	int http_status; /* 0 where there was no HTTP answer */
 	char correlation_vector[64]; /* the upstream's MS-CV, or "" */
+	char upstream_code[40]; /* such as "AADSTS7000215", or "" */
+	char correlation_id[40]; /* of Microsoft Entra ID, or "" */
 	int64_t retry_after_s; /* the upstream's Retry-After in seconds, or -1 */
 };
 

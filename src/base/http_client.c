@@ -1,15 +1,15 @@
 #include "base/http_client.h"
 
+#include "base/http_response.h"
+#include "base/http_trust.h"
 #include "base/text.h"
 
 #include <curl/curl.h>
-#include <errno.h>
-#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 /* What an answer of the STS fits into; a longer one grows. */
 #define BODY_ROOM ((size_t)2000)
@@ -23,6 +23,11 @@ struct http_flight {
 	char *ca_file;
 	struct curl_slist *headers;
 	struct curl_slist secret_header; /* stands first and points into secret memory */
+	const struct secret *form; /* the caller's, or NULL */
+	bool is_for_host;
+	char thumbprint[41]; /* "" for the usual check */
+	long connect_timeout_ms;
+	long total_timeout_ms;
 	struct secret *body;
 	size_t body_max;
 	bool is_too_long;
@@ -47,6 +52,8 @@ struct http_client {
 	struct origin *origins;
 	struct http_flight *active;
 	bool has_room; /* a place became free that nobody has been given yet */
+	struct curl_waitfd *waits; /* the caller's descriptors, in libcurl's form */
+	size_t wait_capacity;
 };
 
 static pthread_once_t curl_started = PTHREAD_ONCE_INIT;
@@ -114,6 +121,7 @@ void http_client_free(struct http_client *client)
 		curl_multi_cleanup(client->multi);
 	if (client->share != NULL)
 		curl_share_cleanup(client->share);
+	free(client->waits);
 	free(client);
 }
 
@@ -168,6 +176,8 @@ static bool flight_configure(struct http_flight *flight)
 {
 	CURL *easy = flight->easy;
 	struct curl_slist *headers = flight->headers;
+	/* A certificate to be trusted is one to be shown. */
+	bool may_be_plain = flight->is_for_host && flight->thumbprint[0] == '\0';
 	if (flight->secret_header.data != NULL) {
 		flight->secret_header.next = headers;
 		headers = &flight->secret_header;
@@ -176,14 +186,22 @@ static bool flight_configure(struct http_flight *flight)
 	 * checked. */
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, flight);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
-	curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+	if (flight->form != NULL) {
+		/* Not copied: libcurl sends it from where it is. */
+		curl_easy_setopt(easy, CURLOPT_POST, 1L);
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, secret_bytes(flight->form));
+		curl_easy_setopt(
+			easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)secret_len(flight->form));
+	} else {
+		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+	}
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	/* A name that is still being resolved when its time is over is left to its thread; without
 	 * this, libcurl waits for that thread, and all other accounts with it. */
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_TIMEOUT_MS);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)HTTP_TOTAL_TIMEOUT_MS);
+	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, flight->connect_timeout_ms);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, flight->total_timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, flight);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
@@ -191,14 +209,14 @@ static bool flight_configure(struct http_flight *flight)
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, flight->curl_error);
 	curl_easy_setopt(easy, CURLOPT_SHARE, flight->client->share);
 	if (curl_easy_setopt(easy, CURLOPT_URL, flight->url) != CURLE_OK ||
-		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https") != CURLE_OK ||
+		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,
+			may_be_plain ? "http,https" : "https") != CURLE_OK ||
+		(flight->is_for_host && curl_easy_setopt(easy, CURLOPT_NOPROXY, "*") != CURLE_OK) ||
 		curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) !=
 			CURLE_OK ||
-		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) != CURLE_OK ||
-		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) != CURLE_OK)
+		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) != CURLE_OK)
 		return false;
-	return flight->ca_file == NULL ||
-	       curl_easy_setopt(easy, CURLOPT_CAINFO, flight->ca_file) == CURLE_OK;
+	return http_trust_configure(easy, flight->thumbprint, flight->ca_file);
 }
 
 /* Give the flight its handle and send it off. Those that wait have neither handle nor buffer. */
@@ -219,7 +237,7 @@ static bool flight_launch(struct http_flight *flight)
 	return true;
 }
 
-struct http_flight *http_client_get(struct http_client *client, const struct http_request *request,
+struct http_flight *http_client_send(struct http_client *client, const struct http_request *request,
 	http_done_fn done, void *context, struct error *err)
 {
 	struct http_flight *flight = calloc(1, sizeof(*flight));
@@ -229,6 +247,34 @@ struct http_flight *http_client_get(struct http_client *client, const struct htt
 	flight->done = done;
 	flight->context = context;
 	flight->body_max = request->body_max;
+	flight->form = request->form;
+	flight->is_for_host = request->is_for_host;
+	flight->connect_timeout_ms = request->connect_timeout_ms > 0
+					     ? (long)request->connect_timeout_ms
+					     : HTTP_CONNECT_TIMEOUT_MS;
+	flight->total_timeout_ms = request->total_timeout_ms > 0 ? (long)request->total_timeout_ms
+								 : HTTP_TOTAL_TIMEOUT_MS;
+	if (request->is_for_host && !http_url_is_of_host(request->url)) {
+		error_set(err, ERR_CONFIGURATION,
+			"found the address %s, expected one of this host itself: loopback or "
+			"link-local, as a number",
+			request->url);
+		free(flight);
+		return NULL;
+	}
+	if (request->server_thumbprint != NULL) {
+		size_t len = strlen(request->server_thumbprint);
+		if (len != sizeof(flight->thumbprint) - 1 ||
+			strspn(request->server_thumbprint, "0123456789abcdefABCDEF") != len) {
+			error_set(err, ERR_CONFIGURATION,
+				"found a thumbprint of %zu characters, expected SHA-1 as 40 "
+				"hexadecimal digits",
+				len);
+			free(flight);
+			return NULL;
+		}
+		memcpy(flight->thumbprint, request->server_thumbprint, len);
+	}
 	flight->url = strdup(request->url);
 	flight->origin = origin_of(client, request->url);
 	if (flight->url == NULL || flight->origin == NULL)
@@ -314,67 +360,12 @@ void http_client_cancel(struct http_client *client, struct http_flight *flight)
 	flight_free(flight);
 }
 
-static void copy_header(CURL *easy, const char *name, char *out, size_t out_size)
-{
-	struct curl_header *header = NULL;
-	out[0] = '\0';
-	if (curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
-		return;
-	size_t len = strlen(header->value);
-	if (len >= out_size)
-		len = out_size - 1;
-	memcpy(out, header->value, len);
-	out[len] = '\0';
-	error_make_printable(out);
-}
-
-int64_t http_retry_after_s(const char *value, int64_t now_s)
-{
-	int64_t seconds = -1;
-	if (parse_integer(value, 0, INT32_MAX, &seconds) == 0)
-		return seconds;
-	time_t date = curl_getdate(value, NULL);
-	if (date == -1)
-		return -1;
-	return date > now_s ? date - now_s : 0;
-}
-
-static int64_t read_retry_after(CURL *easy, int64_t server_date_s)
-{
-	char value[64];
-	int64_t number;
-	/* azure-core reads these three, in this order. Source: azure-protocol.md G. */
-	copy_header(easy, "Retry-After", value, sizeof(value));
-	int64_t now_s = server_date_s >= 0 ? server_date_s : (int64_t)time(NULL);
-	if (value[0] != '\0' && http_retry_after_s(value, now_s) >= 0)
-		return http_retry_after_s(value, now_s);
-	copy_header(easy, "retry-after-ms", value, sizeof(value));
-	if (parse_integer(value, 0, INT32_MAX, &number) == 0)
-		return (number + 999) / 1000;
-	copy_header(easy, "x-ms-retry-after-ms", value, sizeof(value));
-	if (parse_integer(value, 0, INT32_MAX, &number) == 0)
-		return (number + 999) / 1000;
-	return -1;
-}
-
 static void call_answered(struct http_flight *flight)
 {
-	struct http_response response = {.body = flight->body, .server_date_s = -1};
-	char date[64];
-	long status = 0;
+	struct http_response response;
+	http_response_read(flight->easy, &response);
+	response.body = flight->body;
 	flight->body = NULL;
-	curl_easy_getinfo(flight->easy, CURLINFO_RESPONSE_CODE, &status);
-	response.status = (int)status;
-	copy_header(
-		flight->easy, "Content-Type", response.content_type, sizeof(response.content_type));
-	copy_header(flight->easy, "MS-CV", response.correlation_vector,
-		sizeof(response.correlation_vector));
-	copy_header(
-		flight->easy, "WWW-Authenticate", response.challenge, sizeof(response.challenge));
-	copy_header(flight->easy, "Date", date, sizeof(date));
-	if (date[0] != '\0')
-		response.server_date_s = curl_getdate(date, NULL);
-	response.retry_after_s = read_retry_after(flight->easy, response.server_date_s);
 	flight->done(flight->context, &response, NULL);
 	secret_free(response.body);
 }
@@ -405,24 +396,6 @@ static enum error_code code_of(CURLcode result)
 	}
 }
 
-/* A file that cannot be opened for want of a descriptor or of memory is as good as ever. */
-static void describe_bad_ca_file(
-	const struct http_flight *flight, const char *reason, struct error *err)
-{
-	const char *path = flight->ca_file == NULL ? "(the system's)" : flight->ca_file;
-	int fd = flight->ca_file == NULL ? -1 : open(flight->ca_file, O_RDONLY | O_CLOEXEC);
-	int errnum = fd < 0 && flight->ca_file != NULL ? errno : 0;
-	if (fd >= 0)
-		close(fd);
-	if (errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM)
-		error_set_errno(err, errnum, "cannot open ca_file %s", path);
-	else
-		error_set(err, ERR_CONFIGURATION,
-			"cannot use the certificates in ca_file %s: %s; expected a readable PEM "
-			"file",
-			path, reason);
-}
-
 static void call_broken(struct http_flight *flight, CURLcode result)
 {
 	struct error err = ERROR_INIT;
@@ -434,7 +407,7 @@ static void call_broken(struct http_flight *flight, CURLcode result)
 			"%s answered with more than the %zu bytes that an answer may have", origin,
 			flight->body_max);
 	else if (result == CURLE_SSL_CACERT_BADFILE)
-		describe_bad_ca_file(flight, reason, &err);
+		http_trust_describe_bad_file(flight->ca_file, reason, &err);
 	else if (result == CURLE_UNSUPPORTED_PROTOCOL && strncmp(flight->url, "https:", 6) == 0)
 		error_set(&err, ERR_UPSTREAM_FORMAT,
 			"%s answered with something that is not HTTP: %s", origin, reason);
@@ -472,6 +445,32 @@ static unsigned land_flights(struct http_client *client)
 
 void http_client_run(struct http_client *client, int timeout_ms)
 {
+	http_client_run_with(client, NULL, 0, timeout_ms);
+}
+
+/* A copy for libcurl in the client, or NULL: none, or no memory for it. */
+static struct curl_waitfd *copy_polls(
+	struct http_client *client, const struct pollfd *polls, size_t count)
+{
+	if (count > client->wait_capacity) {
+		struct curl_waitfd *waits = reallocarray(client->waits, count, sizeof(*waits));
+		if (waits == NULL)
+			return NULL;
+		client->waits = waits;
+		client->wait_capacity = count;
+	}
+	for (size_t i = 0; i < count; i++)
+		client->waits[i] = (struct curl_waitfd){
+			.fd = polls[i].fd,
+			.events = (short)((polls[i].events & POLLIN ? CURL_WAIT_POLLIN : 0) |
+					  (polls[i].events & POLLOUT ? CURL_WAIT_POLLOUT : 0)),
+		};
+	return count == 0 ? NULL : client->waits;
+}
+
+void http_client_run_with(
+	struct http_client *client, struct pollfd *polls, size_t count, int timeout_ms)
+{
 	int running = 0;
 	for (struct origin *o = client->origins; o != NULL && client->has_room; o = o->next)
 		origin_advance(o);
@@ -479,8 +478,14 @@ void http_client_run(struct http_client *client, int timeout_ms)
 	curl_multi_perform(client->multi, &running);
 	/* What was done by now must not wait for the next event. */
 	if (land_flights(client) > 0)
-		return;
-	curl_multi_poll(client->multi, NULL, 0, timeout_ms, NULL);
+		timeout_ms = 0;
+	struct curl_waitfd *waits = copy_polls(client, polls, count);
+	curl_multi_poll(
+		client->multi, waits, waits == NULL ? 0 : (unsigned)count, timeout_ms, NULL);
+	/* libcurl does not tell of a hang-up. */
+	if (count > 0 && poll(polls, (nfds_t)count, 0) <= 0)
+		for (size_t i = 0; i < count; i++)
+			polls[i].revents = 0;
 	curl_multi_perform(client->multi, &running);
 	land_flights(client);
 }

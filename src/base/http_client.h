@@ -1,8 +1,8 @@
 /*
  * Requests to upstream services, many at a time on one thread: libcurl's multi interface, with the
  * limits and the TLS policy that every request obeys. TLS 1.2 or newer, certificates always
- * checked, https only, no redirect followed, proxies by the usual variables, answers bounded in
- * time and size.
+ * checked, https only but for the addresses of the host itself, no redirect followed, proxies by
+ * the usual variables, answers bounded in time and size.
  *
  * All functions belong to one thread, but for http_client_wake().
  */
@@ -25,12 +25,33 @@ struct http_client;
 struct http_flight; /* a request on its way */
 
 struct http_request {
-	const char *url; /* https only */
+	const char *url; /* https, or http where `is_for_host` is set */
 	const char *const *headers; /* whole lines, no secret, ended by NULL */
 	const struct secret *secret_line; /* one more whole header line, or NULL */
+	const struct secret *form; /* POST this, application/x-www-form-urlencoded; NULL: GET */
 	const char *ca_file; /* PEM bundle to trust, or NULL for the system's */
+	/*
+	 * It is for the host itself or for what the host's platform answers at a link-local
+	 * address: plain http is permitted to loopback and link-local addresses, and to no others;
+	 * and no proxy is asked.
+	 */
+	bool is_for_host;
+	/*
+	 * SHA-1 of the server's certificate in DER form, as 40 hexadecimal digits: it is trusted,
+	 * whatever its name and issuer, and no other is; and only https will do. NULL: the usual
+	 * check.
+	 */
+	const char *server_thumbprint;
+	int64_t connect_timeout_ms; /* 0: HTTP_CONNECT_TIMEOUT_MS */
+	int64_t total_timeout_ms; /* 0: HTTP_TOTAL_TIMEOUT_MS */
 	size_t body_max; /* a longer answer is an error */
 };
+
+/*
+ * Whether `url` is http or https to a loopback or link-local address, given as a number, or to
+ * "localhost": what `is_for_host` permits. Pure.
+ */
+bool http_url_is_of_host(const char *url);
 
 struct http_response {
 	int status;
@@ -56,12 +77,13 @@ struct http_client *http_client_new(struct error *err);
 void http_client_free(struct http_client *client);
 
 /*
- * Send a GET. Everything in *request is copied, or no longer used when this returns, but for
- * `secret_line`, which must stay as it is until `done` was called or the flight was cancelled.
+ * Send a request. Everything in *request is copied, or no longer used when this returns, but for
+ * `secret_line` and `form`, which must stay as they are until `done` was called or the flight was
+ * cancelled.
  *
  * Returns the flight, valid until `done` is called, or NULL with *err (then `done` is not called).
  */
-struct http_flight *http_client_get(struct http_client *client, const struct http_request *request,
+struct http_flight *http_client_send(struct http_client *client, const struct http_request *request,
 	http_done_fn done, void *context, struct error *err);
 
 /* End a flight; `done` is not called. */
@@ -69,6 +91,11 @@ void http_client_cancel(struct http_client *client, struct http_flight *flight);
 
 /* Wait for at most `timeout_ms` for something to happen or a wake-up, and deal with it. */
 void http_client_run(struct http_client *client, int timeout_ms);
+
+/* As http_client_run(), and look at these descriptors too; their `revents` are set. */
+struct pollfd;
+void http_client_run_with(
+	struct http_client *client, struct pollfd *polls, size_t count, int timeout_ms);
 
 /* Make a http_client_run() in another thread return early; it may be the next one. Any thread. */
 void http_client_wake(struct http_client *client);

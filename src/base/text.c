@@ -315,3 +315,15 @@ bool is_uuid(const char *word)
 	}
 	return true;
 }
+
+bool is_host_and_port(const char *word)
+{
+	size_t host =
+		strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-");
+	int64_t port = 0;
+	if (host == 0 || host > 253 || word[0] == '.' || word[0] == '-' || word[host - 1] == '.' ||
+		word[host - 1] == '-')
+		return false;
+	return word[host] == '\0' ||
+	       (word[host] == ':' && parse_integer(word + host + 1, 1, 65535, &port) == 0);
+}

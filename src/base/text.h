@@ -80,4 +80,7 @@ void text_hide_long_words(char *string);
 /* Whether `word` is a UUID in its 36-character form, in either case. */
 bool is_uuid(const char *word);
 
+/* Whether `word` is a host name or an IPv4 address, with a port behind it or without. */
+bool is_host_and_port(const char *word);
+
 #endif

@@ -244,6 +244,8 @@ static void word_refusal(const struct cli_options *options, bool is_about_accoun
 				(long long)refusal->retry_after_s);
 		else
 			cli_hint(failure, "The state is shown by: mrtoken status");
+	} else if (status == 409) {
+		cli_fail(failure, CLI_EXIT_NO_LOGIN, "there is no login: %s", message);
 	} else if (status == 403) {
 		cli_fail(
 			failure, CLI_EXIT_NOT_ALLOWED, "the daemon does not allow it: %s", message);
@@ -263,7 +265,7 @@ static void word_refusal(const struct cli_options *options, bool is_about_accoun
 int answer_accept(const struct cli_options *options, bool is_about_account,
 	const struct daemon_answer *answer, struct cli_failure *failure)
 {
-	if (answer->status == 200)
+	if (answer->status == 200 || answer->status == 202)
 		return 0;
 	struct refusal refusal = {0};
 	read_refusal(answer, &refusal);

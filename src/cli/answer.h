@@ -10,14 +10,14 @@
 #include "cli/daemon_client.h"
 
 /*
- * Is it a 200? If not, word the refusal with the daemon's own message and what to do next; for an
- * account that is not there, the daemon is asked for those that are.
+ * Is it a 200, or a 202? If not, word the refusal with the daemon's own message and what to do
+ * next; for an account that is not there, the daemon is asked for those that are.
  *
  * is_about_account  the request was about options->account, or the default one where that is NULL,
  *                   so that a 404 means that there is none
  *
- * Returns 0, or -1 with *failure: CLI_EXIT_NO_ACCOUNT, CLI_EXIT_NO_TOKEN, CLI_EXIT_NOT_ALLOWED, or
- * CLI_EXIT_FAILURE for any other status.
+ * Returns 0, or -1 with *failure: CLI_EXIT_NO_ACCOUNT, CLI_EXIT_NO_TOKEN, CLI_EXIT_NOT_ALLOWED,
+ * CLI_EXIT_NO_LOGIN, or CLI_EXIT_FAILURE for any other status.
  */
 int answer_accept(const struct cli_options *options, bool is_about_account,
 	const struct daemon_answer *answer, struct cli_failure *failure);

@@ -2,6 +2,7 @@
 
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "cli/probe.h"
 
 static void config_cleanup(struct config **config)
 {
@@ -29,6 +30,8 @@ int check_run(const struct cli_options *options, struct cli_failure *failure)
 	_cleanup_text_ struct text out = {0};
 	if (config_load(options->config_path, &config, &problems) != 0)
 		return fail_with_problems(&problems, failure);
+	if (options->probe != NULL)
+		return probe_account(config, options->probe, options->timeout_s, failure);
 	config_print(config, &out);
 	return output_text(&out, failure);
 }

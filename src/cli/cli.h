@@ -21,6 +21,7 @@ enum cli_exit {
 	CLI_EXIT_NO_TOKEN,
 	CLI_EXIT_NOT_ALLOWED,
 	CLI_EXIT_CONFIGURATION,
+	CLI_EXIT_NO_LOGIN,
 	CLI_EXIT_COUNT,
 };
 
@@ -50,6 +51,7 @@ struct cli_options {
 	int64_t timeout_s; /* for one request to the daemon */
 	const char *account; /* NULL: not named */
 	const char *config_path; /* NULL: the default */
+	const char *probe; /* the account to be tried, or NULL */
 	bool is_json;
 	bool is_header;
 	bool wants_help;
@@ -65,6 +67,7 @@ enum cli_option_bit {
 	CLI_OPTION_JSON = 1 << 4,
 	CLI_OPTION_HEADER = 1 << 5,
 	CLI_OPTION_CONFIG = 1 << 6,
+	CLI_OPTION_PROBE = 1 << 7,
 };
 /* Those that stand before the verb as well as behind it, and are allowed with each. */
 #define CLI_OPTIONS_COMMON \
@@ -73,7 +76,7 @@ enum cli_option_bit {
 /* One command. The table of them, in mrtoken.c, is also what --help prints. */
 struct cli_verb {
 	const char *name;
-	const char *operand; /* "[ACCOUNT]", or NULL: it takes none */
+	const char *operand; /* "[ACCOUNT]" may be there, "ACCOUNT" must; NULL: it takes none */
 	const char *summary; /* one line */
 	const char *detail; /* some lines for `mrtoken VERB --help`, each ended by a line end */
 	unsigned option_bits; /* beside the common ones */
@@ -87,6 +90,7 @@ struct cli_verb {
 int get_run(const struct cli_options *options, struct cli_failure *failure);
 int list_run(const struct cli_options *options, struct cli_failure *failure);
 int status_run(const struct cli_options *options, struct cli_failure *failure);
+int login_run(const struct cli_options *options, struct cli_failure *failure);
 int check_run(const struct cli_options *options, struct cli_failure *failure);
 
 #endif

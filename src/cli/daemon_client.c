@@ -135,8 +135,17 @@ static CURLcode set_up(CURL *curl, const struct cli_options *options, const char
 	return code;
 }
 
-static int transfer(const struct cli_options *options, const char *path, const char *accept,
-	struct daemon_answer *answer, struct cli_failure *failure)
+/* A POST of nothing; libcurl would give it the type of a form. */
+static CURLcode set_up_post(CURL *curl)
+{
+	CURLcode code = curl_easy_setopt(curl, CURLOPT_POST, 1L);
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
+	return code != CURLE_OK ? code : curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, 0L);
+}
+
+static int transfer(const struct cli_options *options, bool is_post, const char *path,
+	const char *accept, struct daemon_answer *answer, struct cli_failure *failure)
 {
 	char *content_type = NULL;
 	_cleanup_text_ struct text url = {0};
@@ -147,11 +156,17 @@ static int transfer(const struct cli_options *options, const char *path, const c
 		return cli_fail(failure, CLI_EXIT_FAILURE, "no memory for the request");
 	struct collected collected = {.answer = answer};
 	struct curl_slist *headers = curl_slist_append(NULL, text_string(&header));
+	if (headers != NULL && is_post && curl_slist_append(headers, "Content-Type:") == NULL) {
+		curl_slist_free_all(headers);
+		headers = NULL;
+	}
 	CURL *curl = curl_easy_init();
 	int result = -1;
 	CURLcode code = CURLE_FAILED_INIT;
 	if (curl != NULL && headers != NULL)
 		code = set_up(curl, options, text_string(&url), headers, &collected);
+	if (code == CURLE_OK && is_post)
+		code = set_up_post(curl);
 	if (code != CURLE_OK) {
 		cli_fail(failure, CLI_EXIT_FAILURE, "cannot prepare the request: %s",
 			curl_easy_strerror(code));
@@ -172,8 +187,9 @@ static int transfer(const struct cli_options *options, const char *path, const c
 	return result;
 }
 
-int daemon_get(const struct cli_options *options, const char *path, const char *accept,
-	bool holds_token, struct daemon_answer *answer, struct cli_failure *failure)
+static int send_request(const struct cli_options *options, bool is_post, const char *path,
+	const char *accept, bool holds_token, struct daemon_answer *answer,
+	struct cli_failure *failure)
 {
 	struct daemon_answer got = {.retry_after_s = -1};
 	if (holds_token) {
@@ -187,13 +203,25 @@ int daemon_get(const struct cli_options *options, const char *path, const char *
 		daemon_answer_free(&got);
 		return cli_fail(failure, CLI_EXIT_FAILURE, "libcurl cannot start");
 	}
-	int result = transfer(options, path, accept, &got, failure);
+	int result = transfer(options, is_post, path, accept, &got, failure);
 	curl_global_cleanup();
 	if (result == 0)
 		*answer = got;
 	else
 		daemon_answer_free(&got);
 	return result;
+}
+
+int daemon_get(const struct cli_options *options, const char *path, const char *accept,
+	bool holds_token, struct daemon_answer *answer, struct cli_failure *failure)
+{
+	return send_request(options, false, path, accept, holds_token, answer, failure);
+}
+
+int daemon_post(const struct cli_options *options, const char *path, const char *accept,
+	struct daemon_answer *answer, struct cli_failure *failure)
+{
+	return send_request(options, true, path, accept, false, answer, failure);
 }
 
 const char *daemon_answer_body(const struct daemon_answer *answer, size_t *len)

@@ -1,5 +1,5 @@
 /*
- * One GET over the daemon's Unix socket. Knows HTTP and nothing of what the answers mean.
+ * One request over the daemon's Unix socket. Knows HTTP and nothing of what the answers mean.
  *
  * Answers that hold a token are collected in secret memory, and libcurl is given an allocator that
  * wipes what it frees, so that no copy outlives the request.
@@ -36,6 +36,10 @@ struct daemon_answer {
  */
 int daemon_get(const struct cli_options *options, const char *path, const char *accept,
 	bool holds_token, struct daemon_answer *answer, struct cli_failure *failure);
+
+/* The same by POST, without a body, for an answer without a token. */
+int daemon_post(const struct cli_options *options, const char *path, const char *accept,
+	struct daemon_answer *answer, struct cli_failure *failure);
 
 /* The body, wherever it is; followed by a NUL that does not count. */
 const char *daemon_answer_body(const struct daemon_answer *answer, size_t *len);

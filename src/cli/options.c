@@ -14,6 +14,8 @@ const struct options_entry options_table[] = {
 	{CLI_OPTION_HEADER, "--header", NULL, NULL,
 		"print the line \"Authorization: Bearer TOKEN\""},
 	{CLI_OPTION_CONFIG, "--config", NULL, "FILE", "check this file, not the installed one"},
+	{CLI_OPTION_PROBE, "--probe", NULL, "ACCOUNT",
+		"try this account's credentials and its exchange once"},
 	{CLI_OPTION_SOCKET, "--socket", NULL, "PATH",
 		"the daemon's socket; default $MRTOKEN_SOCKET, then\n" DEFAULT_SOCKET},
 	{CLI_OPTION_TIMEOUT, "--timeout", NULL, "SECONDS",
@@ -90,6 +92,9 @@ static int apply(struct parse *parse, const struct options_entry *entry, const c
 	case CLI_OPTION_CONFIG:
 		options->config_path = value;
 		return 0;
+	case CLI_OPTION_PROBE:
+		options->probe = value;
+		return 0;
 	case CLI_OPTION_TIMEOUT:
 		if (parse_integer(value, 1, OPTIONS_TIMEOUT_MAX_S, &options->timeout_s) != 0)
 			return cli_fail(failure, CLI_EXIT_USAGE,
@@ -159,6 +164,13 @@ static int judge(struct parse *parse, struct cli_failure *failure)
 			return 0;
 		cli_fail(failure, CLI_EXIT_USAGE, "no command is given");
 		return cli_hint(failure, "See: mrtoken --help");
+	}
+	if (!options->wants_help && !options->wants_version && options->account == NULL &&
+		parse->verb->operand != NULL && parse->verb->operand[0] != '[') {
+		cli_fail(failure, CLI_EXIT_USAGE, "the command \"%s\" needs an account",
+			parse->verb->name);
+		return cli_hint(failure, "The form is: mrtoken %s %s", parse->verb->name,
+			parse->verb->operand);
 	}
 	for (size_t i = 0; i < options_count; i++) {
 		unsigned known = CLI_OPTIONS_COMMON | parse->verb->option_bits;

@@ -78,6 +78,12 @@ void output_error(const char *message)
 		(void)write_all(STDERR_FILENO, text_string(&line), line.len);
 }
 
+bool output_error_is_terminal(void)
+{
+	const char *term = getenv("TERM");
+	return isatty(STDERR_FILENO) && term != NULL && strcmp(term, "dumb") != 0;
+}
+
 void output_printable(struct text *text, const char *bytes, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {

@@ -25,6 +25,9 @@ int output_text(const struct text *text, struct cli_failure *failure);
 /* Write it to standard error with control characters other than line ends replaced by '?'. */
 void output_error(const char *message);
 
+/* Whether standard error is a terminal that goes back to the beginning of a line. */
+bool output_error_is_terminal(void);
+
 /* Append `bytes` with whatever is not printable ASCII replaced by '?'. */
 void output_printable(struct text *text, const char *bytes, size_t len);
 

@@ -18,6 +18,7 @@ static const struct {
 } colours[] = {
 	{"starting", "36"},
 	{"valid", "32"},
+	{"expiring", "33"},
 	{"degraded", "33"},
 	{"failed", "31"},
 };
@@ -101,6 +102,10 @@ static int add_account(
 		answer_object(account, "last_error", ANSWER_NULLABLE, &error, failure) != 0)
 		return -1;
 	if (error.json != NULL && word_last_error(account, &error, &words, failure) != 0)
+		return -1;
+	/* What is not an error yet, but will be one. */
+	if (error.json == NULL &&
+		answer_string(account, "notice", ANSWER_NULLABLE, &words, failure) != 0)
 		return -1;
 	table_add(table, text_string(&words), NULL);
 	return 0;

@@ -177,7 +177,7 @@ void builder_set(struct builder *builder, struct section *section, const struct 
 	struct error err = ERROR_INIT;
 	char title[SECTION_TITLE_MAX];
 	section_title(section, title);
-	section->seen |= UINT32_C(1) << (key - config_keys);
+	section->seen |= UINT64_C(1) << (key - config_keys);
 	builder_copy(builder, &section->key_where[key - config_keys], where);
 	bool is_variable = strcmp(section->where, CONFIG_ENVIRONMENT) == 0;
 	if (value[0] == '\0' && is_variable) {

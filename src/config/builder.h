@@ -22,8 +22,8 @@ struct section {
 	char *where; /* FILE:LINE of its first header */
 	size_t index; /* among config.listeners or config.accounts */
 	unsigned file; /* the last file that set a key of it */
-	uint32_t seen_in_file; /* one bit for each of config_keys */
-	uint32_t seen;
+	uint64_t seen_in_file; /* one bit for each of config_keys */
+	uint64_t seen;
 	char *key_where[CONFIG_KEYS_MAX]; /* FILE:LINE that set the key last, or NULL */
 };
 

@@ -6,6 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*
+ * Two slashes: the audience is https://sts.mixedreality.azure.com/ with the slash, which works in
+ * all regions. Source: azure-protocol.md A.3.
+ */
+#define DEFAULT_SCOPE "https://sts.mixedreality.azure.com//.default"
+
 #define DEFAULT_SOCKET RUNSTATEDIR "/mrtokend/mrtokend.sock"
 
 static void check_required_keys(struct builder *builder, const struct section *section)
@@ -14,25 +20,132 @@ static void check_required_keys(struct builder *builder, const struct section *s
 	section_title(section, title);
 	for (size_t i = 0; i < config_key_count; i++)
 		if (config_keys[i].section == section->kind && config_keys[i].is_required &&
-			(section->seen & (UINT32_C(1) << i)) == 0)
+			(section->seen & (UINT64_C(1) << i)) == 0)
 			builder_problem(builder, "%s: %s: '%s' is missing: %s", section->where,
 				title, config_keys[i].name, config_keys[i].summary);
+}
+
+/* Where each source is named, for the errors of whoever reads it. */
+static void keep_places(struct builder *builder, const struct section *section)
+{
+	struct credential_settings *credential =
+		&builder->config->accounts[section->index].credential;
+	const struct {
+		const char *key;
+		struct secret_source *source;
+	} sources[] = {
+		{"account_key", &credential->account_key},
+		{"secondary_account_key", &credential->secondary_account_key},
+		{"static_token", &credential->static_token},
+		{"client_secret", &credential->client_secret},
+		{"client_certificate", &credential->client_certificate},
+		{"client_certificate_password", &credential->client_certificate_password},
+		{"client_assertion", &credential->client_assertion},
+		{"refresh_token_key", &credential->refresh_token_key},
+	};
+	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++)
+		if (sources[i].source->kind != SECRET_SOURCE_NONE)
+			builder_copy(builder, &sources[i].source->where,
+				section_where(section, sources[i].key));
+}
+
+static bool asks_for_scope(const struct config_account *account)
+{
+	for (size_t i = 0; i < account->credential.kind_count; i++)
+		if (!account->credential.kinds[i]->ignores_scope)
+			return true;
+	return false;
+}
+
+/* Whether one of the lists has the key. *is_needed: whether one cannot do without. */
+static bool is_taken(const struct config_account *account, const char *key, bool *is_needed)
+{
+	bool is_found = false;
+	*is_needed = false;
+	if (strcmp(key, "scope") == 0 && !asks_for_scope(account) &&
+		account->upstream == &upstream_mixed_reality)
+		return false;
+	for (size_t list = 0; list <= account->credential.kind_count; list++) {
+		const char *const *keys = list == 0 ? account->upstream->keys
+						    : account->credential.kinds[list - 1]->keys;
+		for (size_t i = 0; keys[i] != NULL; i++) {
+			bool needs = keys[i][0] == '!';
+			if (strcmp(keys[i] + needs, key) != 0)
+				continue;
+			is_found = true;
+			*is_needed = *is_needed || needs;
+		}
+	}
+	return is_found;
+}
+
+/* A key without effect is a mistake of whoever wrote it; one that is missing is another. */
+static void check_account_keys(struct builder *builder, const struct section *section)
+{
+	/* These concern any account. */
+	static const char *const common[] = {"kind", "credential", "required"};
+	const struct config_account *account = &builder->config->accounts[section->index];
+	for (size_t i = 0; i < config_key_count; i++) {
+		const struct config_key *key = &config_keys[i];
+		bool is_seen = (section->seen & (UINT64_C(1) << i)) != 0;
+		bool is_needed = false;
+		bool is_common = key->section != CONFIG_SECTION_ACCOUNT;
+		for (size_t j = 0; j < sizeof(common) / sizeof(common[0]); j++)
+			is_common = is_common || strcmp(common[j], key->name) == 0;
+		if (is_common)
+			continue;
+		bool has_effect = is_taken(account, key->name, &is_needed);
+		if (is_needed && !is_seen)
+			builder_problem(builder, "%s: [account %s]: '%s' is missing: %s",
+				section->where, section->name, key->name, key->summary);
+		else if (is_seen && !has_effect)
+			builder_problem(builder,
+				"%s: [account %s]: %s: it has no effect with kind = %s and "
+				"credential = %s; drop the line",
+				section_where(section, key->name), section->name, key->name,
+				account->settings.kind, account->settings.credential);
+	}
+}
+
+/* Returns whether nothing was wrong. */
+static bool check_credential(struct builder *builder, const struct section *section)
+{
+	const struct config_account *account = &builder->config->accounts[section->index];
+	const struct credential_settings *credential = &account->credential;
+	struct error err = ERROR_INIT;
+	int result = account->upstream->check(credential, &err);
+	for (size_t i = 0; result == 0 && i < credential->kind_count; i++)
+		if (credential->kinds[i]->check != NULL)
+			result = credential->kinds[i]->check(credential, &err);
+	if (result != 0)
+		builder_problem(builder, "%s: [account %s]: %s", section->where, section->name,
+			err.message);
+	return result == 0;
 }
 
 static void complete_account(struct builder *builder, const struct section *section)
 {
 	struct config_account *account = &builder->config->accounts[section->index];
-	struct error err = ERROR_INIT;
 	const char *ca_file = builder->config->ca_file;
-	builder_copy(builder, &account->credential.account_key.where,
-		section_where(section, "account_key"));
-	builder_copy(builder, &account->credential.secondary_account_key.where,
-		section_where(section, "secondary_account_key"));
-	if (account->credential.kind->check != NULL &&
-		account->credential.kind->check(&account->credential, &err) != 0 &&
-		strcmp(account->where, CONFIG_ENVIRONMENT) != 0)
-		builder_problem(builder, "%s: [account %s]: %s", account->where,
-			account->settings.name, err.message);
+	_cleanup_text_ struct text subject = {0};
+	keep_places(builder, section);
+	builder_copy(builder, &account->credential.where, account->where);
+	/* What a credential lacks is of no matter where it has no place. */
+	if (check_credential(builder, section) && strcmp(account->where, CONFIG_ENVIRONMENT) != 0)
+		check_account_keys(builder, section);
+	if (ca_file != NULL) {
+		builder_copy(builder, &account->settings.ca_file, ca_file);
+		builder_copy(builder, &account->credential.ca_file, ca_file);
+	}
+	credential_settings_subject(&account->credential, &subject);
+	if (text_string(&subject) != NULL)
+		builder_copy(builder, &account->settings.subject, subject.data);
+	else
+		builder->has_no_memory = true;
+	if (account->upstream != &upstream_mixed_reality)
+		return;
+	if (account->settings.scope == NULL && asks_for_scope(account))
+		builder_copy(builder, &account->settings.scope, DEFAULT_SCOPE);
 	if (account->settings.endpoint == NULL && account->settings.account_domain != NULL) {
 		_cleanup_text_ struct text endpoint = {0};
 		/* azure-protocol.md A.1 */
@@ -41,8 +154,6 @@ static void complete_account(struct builder *builder, const struct section *sect
 		if (account->settings.endpoint == NULL)
 			builder->has_no_memory = true;
 	}
-	if (ca_file != NULL)
-		builder_copy(builder, &account->settings.ca_file, ca_file);
 }
 
 /* Two listeners cannot have one socket. */

@@ -99,7 +99,7 @@ static void on_key(void *context, const char *name, const char *value, unsigned 
 			nearest == NULL ? "" : nearest, nearest == NULL ? "" : "'?");
 		return;
 	}
-	uint32_t bit = UINT32_C(1) << (key - config_keys);
+	uint64_t bit = UINT64_C(1) << (key - config_keys);
 	if (section->file != builder->file) {
 		section->file = builder->file;
 		section->seen_in_file = 0;

@@ -1,5 +1,6 @@
 /*
- * An account from the environment alone, for containers.
+ * An account from the environment alone, for containers: with an account key, or else with what
+ * the AZURE_* variables and the platform offer.
  */
 #include "config/builder.h"
 
@@ -21,6 +22,26 @@ static void set_key(struct builder *builder, struct section *section, const char
 	else
 		builder_set(builder, section, config_key_find(section->kind, name, &nearest), value,
 			where.data);
+}
+
+/* What tells that a credential of Microsoft Entra ID is to be found without an account key. */
+static const char *const entra_variables[] = {
+	"AZURE_TOKEN_CREDENTIALS",
+	"AZURE_CLIENT_ID",
+	"AZURE_TENANT_ID",
+	"AZURE_FEDERATED_TOKEN_FILE",
+	"IDENTITY_ENDPOINT",
+	"MSI_ENDPOINT",
+};
+
+static bool has_entra_variable(void)
+{
+	for (size_t i = 0; i < sizeof(entra_variables) / sizeof(entra_variables[0]); i++) {
+		const char *value = getenv(entra_variables[i]);
+		if (value != NULL && value[0] != '\0')
+			return true;
+	}
+	return false;
 }
 
 static void set_key_source(struct builder *builder, struct section *section)
@@ -46,9 +67,13 @@ static void set_key_source(struct builder *builder, struct section *section)
 		builder_problem(builder, "environment variable " VARIABLE_KEY " is empty; set it");
 	} else if (key != NULL) {
 		set_key(builder, section, "account_key", "env:" VARIABLE_KEY, VARIABLE_KEY);
+	} else if (has_entra_variable()) {
+		set_key(builder, section, "credential", "default", "AZURE_TOKEN_CREDENTIALS");
 	} else {
 		builder_problem(builder, "neither " VARIABLE_KEY_FILE " nor " VARIABLE_KEY
-					 " is set; set one of them");
+					 " is set; set one of them, or the AZURE_* variables of a "
+					 "credential of Microsoft Entra ID (for a managed identity "
+					 "AZURE_TOKEN_CREDENTIALS=ManagedIdentityCredential)");
 	}
 }
 
@@ -73,11 +98,12 @@ bool builder_read_environment(struct builder *builder)
 		builder_section(builder, CONFIG_SECTION_ACCOUNT, "default", CONFIG_ENVIRONMENT);
 	if (section == NULL)
 		return true;
-	text_append(
-		&builder->config->sources, "the environment variables MIXEDREALITY_ACCOUNT_*\n");
+	text_append(&builder->config->sources,
+		"the environment variables MIXEDREALITY_ACCOUNT_* and "
+		"AZURE_*\n");
 	set_plain(builder, section, "account_domain", VARIABLE_DOMAIN, "domain");
 	set_plain(builder, section, "account_id", VARIABLE_ID, "identifier");
 	set_key_source(builder, section);
-	section->seen = UINT32_MAX; /* what is missing was told above */
+	section->seen = UINT64_MAX; /* what is missing was told above */
 	return true;
 }

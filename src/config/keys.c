@@ -1,7 +1,11 @@
 #include "config/keys.h"
 
+#include "credential/authority.h"
+
 #include <errno.h>
 #include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -29,18 +33,6 @@ static int replace_path(char **string, const char *value, struct error *err)
 		return error_set(err, ERR_CONFIGURATION,
 			"found '%s', expected an absolute path, beginning with /", value);
 	return replace(string, value, err);
-}
-
-static bool is_host_and_port(const char *word)
-{
-	size_t host =
-		strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-");
-	int64_t port = 0;
-	if (host == 0 || host > 253 || word[0] == '.' || word[0] == '-')
-		return false;
-	if (word[host] == '\0')
-		return word[host - 1] != '.' && word[host - 1] != '-';
-	return word[host] == ':' && parse_integer(word + host + 1, 1, 65535, &port) == 0;
 }
 
 /* ---- [daemon] ---- */
@@ -228,19 +220,54 @@ static void print_endpoint(const void *target, struct text *out)
 		text_append(out, account->settings.endpoint);
 }
 
+/* A word of a list: *rest is moved behind it. Returns its length, or 0 at the end. */
+static size_t next_word(const char **rest, const char **word)
+{
+	static const char separators[] = ", \t";
+	*word = *rest + strspn(*rest, separators);
+	size_t len = strcspn(*word, separators);
+	*rest = *word + len;
+	return len;
+}
+
+static int refuse_credential(const char *value, struct error *err)
+{
+	_cleanup_text_ struct text known = {0};
+	for (size_t i = 0; credential_kinds[i] != NULL; i++)
+		text_appendf(&known, "%s%s", i == 0 ? "" : ", ", credential_kinds[i]->name);
+	return error_set(err, ERR_CONFIGURATION, "found '%s', expected %s; or several, in order",
+		value, text_string(&known) == NULL ? "" : text_string(&known));
+}
+
 static int set_credential(void *target, const char *value, struct error *err)
 {
 	struct config_account *account = target;
-	const struct credential_kind *kind = credential_kind_find(value);
-	if (kind == NULL) {
-		_cleanup_text_ struct text known = {0};
-		for (size_t i = 0; credential_kinds[i] != NULL; i++)
-			text_appendf(&known, "%s%s", i == 0 ? "" : ", ", credential_kinds[i]->name);
-		return error_set(err, ERR_CONFIGURATION, "found '%s', expected %s", value,
-			text_string(&known) == NULL ? "" : text_string(&known));
+	const struct credential_kind *kinds[CREDENTIAL_LIST_MAX];
+	_cleanup_text_ struct text names = {0};
+	const char *rest = value;
+	const char *word;
+	size_t count = 0;
+	size_t len;
+	while ((len = next_word(&rest, &word)) > 0) {
+		char name[64];
+		snprintf(name, sizeof(name), "%.*s", (int)len, word);
+		const struct credential_kind *kind = credential_kind_find(name);
+		if (kind == NULL || count == CREDENTIAL_LIST_MAX)
+			return refuse_credential(value, err);
+		for (size_t i = 0; i < count; i++)
+			if (kinds[i] == kind)
+				return error_set(err, ERR_CONFIGURATION,
+					"found %s twice; keep one of them", name);
+		kinds[count++] = kind;
+		text_appendf(&names, "%s%s", names.len == 0 ? "" : ", ", name);
 	}
-	account->credential.kind = kind;
-	return replace(&account->settings.credential, value, err);
+	if (count == 0)
+		return refuse_credential(value, err);
+	for (size_t i = 0; i < count; i++)
+		account->credential.kinds[i] = kinds[i];
+	account->credential.kind_count = count;
+	return replace(&account->settings.credential,
+		text_string(&names) == NULL ? value : text_string(&names), err);
 }
 
 static void print_credential(const void *target, struct text *out)
@@ -258,27 +285,108 @@ static int set_source(struct secret_source *source, const char *value, struct er
 	return 0;
 }
 
-static int set_account_key(void *target, const char *value, struct error *err)
+/* Where a secret is. The functions of each such key differ by nothing but the member. */
+#define SOURCE_KEY(member)                                                                  \
+	static int set_##member(void *target, const char *value, struct error *err)         \
+	{                                                                                   \
+		return set_source(                                                          \
+			&((struct config_account *)target)->credential.member, value, err); \
+	}                                                                                   \
+	static void print_##member(const void *target, struct text *out)                    \
+	{                                                                                   \
+		secret_source_describe(                                                     \
+			&((const struct config_account *)target)->credential.member, out);  \
+	}
+
+SOURCE_KEY(account_key)
+SOURCE_KEY(secondary_account_key)
+SOURCE_KEY(static_token)
+SOURCE_KEY(client_secret)
+SOURCE_KEY(client_certificate)
+SOURCE_KEY(client_certificate_password)
+SOURCE_KEY(client_assertion)
+SOURCE_KEY(refresh_token_key)
+
+static int replace_tenant(char **string, const char *value, struct error *err)
 {
-	return set_source(&((struct config_account *)target)->credential.account_key, value, err);
+	return tenant_id_check(value, err) != 0 ? -1 : replace(string, value, err);
 }
 
-static void print_account_key(const void *target, struct text *out)
+static int replace_uuid(char **string, const char *value, struct error *err)
 {
-	secret_source_describe(
-		&((const struct config_account *)target)->credential.account_key, out);
+	if (!is_uuid(value))
+		return error_set(err, ERR_CONFIGURATION,
+			"found '%s', expected a UUID such as 00000000-0000-0000-0000-000000000000",
+			value);
+	return replace(string, value, err);
 }
 
-static int set_secondary_account_key(void *target, const char *value, struct error *err)
+static int replace_resource_id(char **string, const char *value, struct error *err)
 {
-	return set_source(
-		&((struct config_account *)target)->credential.secondary_account_key, value, err);
+	if (value[0] != '/' || strpbrk(value, " \t\"\\") != NULL)
+		return error_set(err, ERR_CONFIGURATION,
+			"found '%s', expected the identity's resource identifier, beginning with "
+			"/subscriptions/",
+			value);
+	return replace(string, value, err);
 }
 
-static void print_secondary_account_key(const void *target, struct text *out)
+static int replace_scope(char **string, const char *value, struct error *err)
 {
-	secret_source_describe(
-		&((const struct config_account *)target)->credential.secondary_account_key, out);
+	/* Those of URIs that need no escape in JSON: it stands in answers as it is. */
+	if (value[strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				"-._~:/?#[]@!$&()*+,=%")] != '\0')
+		return error_set(err, ERR_CONFIGURATION,
+			"found '%s', expected a scope such as https://storage.azure.com/.default",
+			value);
+	return replace(string, value, err);
+}
+
+static int replace_user(char **string, const char *value, struct error *err)
+{
+	errno = 0;
+	if (getpwnam(value) == NULL)
+		return error_set(
+			err, ERR_CONFIGURATION, "found '%s', expected a user that exists", value);
+	return replace(string, value, err);
+}
+
+/* A string, read by `read`; likewise. */
+#define STRING_KEY(name, member, read)                                                \
+	static int set_##name(void *target, const char *value, struct error *err)     \
+	{                                                                             \
+		return read(&((struct config_account *)target)->member, value, err);  \
+	}                                                                             \
+	static void print_##name(const void *target, struct text *out)                \
+	{                                                                             \
+		const char *string = ((const struct config_account *)target)->member; \
+		if (string != NULL)                                                   \
+			text_append(out, string);                                     \
+	}
+
+STRING_KEY(scope, settings.scope, replace_scope)
+STRING_KEY(authority, credential.authority, authority_parse)
+STRING_KEY(tenant_id, credential.tenant_id, replace_tenant)
+STRING_KEY(client_id, credential.client_id, replace_uuid)
+STRING_KEY(client_assertion_command, credential.client_assertion_command, replace)
+STRING_KEY(federated_token_file, credential.federated_token_file, replace_path)
+STRING_KEY(object_id, credential.object_id, replace_uuid)
+STRING_KEY(resource_id, credential.resource_id, replace_resource_id)
+STRING_KEY(run_as, credential.run_as, replace_user)
+STRING_KEY(refresh_token_file, credential.refresh_token_file, replace_path)
+
+static int set_send_certificate_chain(void *target, const char *value, struct error *err)
+{
+	if (parse_boolean(value,
+		    &((struct config_account *)target)->credential.sends_certificate_chain) != 0)
+		return error_set(err, ERR_CONFIGURATION, "found '%s', expected yes or no", value);
+	return 0;
+}
+
+static void print_send_certificate_chain(const void *target, struct text *out)
+{
+	if (((const struct config_account *)target)->credential.sends_certificate_chain)
+		text_append(out, "yes");
 }
 
 static int set_required(void *target, const char *value, struct error *err)
@@ -313,19 +421,60 @@ const struct config_key config_keys[] = {
 
 	{CONFIG_SECTION_ACCOUNT, "kind", set_kind, print_kind, false, false, "mixed_reality",
 		"the upstream that gives the token"},
-	{CONFIG_SECTION_ACCOUNT, "account_id", set_account_id, print_account_id, true, false, NULL,
+	{CONFIG_SECTION_ACCOUNT, "account_id", set_account_id, print_account_id, false, false, NULL,
 		"the account's identifier, a UUID"},
-	{CONFIG_SECTION_ACCOUNT, "account_domain", set_account_domain, print_account_domain, true,
+	{CONFIG_SECTION_ACCOUNT, "account_domain", set_account_domain, print_account_domain, false,
 		true, NULL, "the account's domain, such as eastus2.mixedreality.azure.com"},
 	{CONFIG_SECTION_ACCOUNT, "endpoint", set_endpoint, print_endpoint, false, true, NULL,
 		"the STS, when it is not https://sts.ACCOUNT_DOMAIN"},
+	{CONFIG_SECTION_ACCOUNT, "scope", set_scope, print_scope, false, true, NULL,
+		"what an Entra token is asked for, such as https://storage.azure.com/.default"},
 	{CONFIG_SECTION_ACCOUNT, "credential", set_credential, print_credential, false, false,
-		"account_key", "what is shown to the STS"},
+		"account_key", "what is shown to the upstream; several are tried in order"},
 	{CONFIG_SECTION_ACCOUNT, "account_key", set_account_key, print_account_key, false, false,
 		NULL, "where the account's key is: credential:NAME, file:/PATH or env:NAME"},
 	{CONFIG_SECTION_ACCOUNT, "secondary_account_key", set_secondary_account_key,
 		print_secondary_account_key, false, false, NULL,
 		"where its second key is, which is tried when the STS refuses the first"},
+	{CONFIG_SECTION_ACCOUNT, "static_token", set_static_token, print_static_token, false, false,
+		NULL, "where a token is that somebody else renews"},
+	{CONFIG_SECTION_ACCOUNT, "authority", set_authority, print_authority, false, true, NULL,
+		"Microsoft Entra ID: public, us_government, china, or https://HOST"},
+	{CONFIG_SECTION_ACCOUNT, "tenant_id", set_tenant_id, print_tenant_id, false, true, NULL,
+		"the tenant's identifier or domain"},
+	{CONFIG_SECTION_ACCOUNT, "client_id", set_client_id, print_client_id, false, false, NULL,
+		"the identifier of the app registration, or of a user-assigned managed identity"},
+	{CONFIG_SECTION_ACCOUNT, "client_secret", set_client_secret, print_client_secret, false,
+		false, NULL, "where the app's secret is"},
+	{CONFIG_SECTION_ACCOUNT, "client_certificate", set_client_certificate,
+		print_client_certificate, false, false, NULL,
+		"where the app's certificate is, with its key, PEM or PKCS#12"},
+	{CONFIG_SECTION_ACCOUNT, "client_certificate_password", set_client_certificate_password,
+		print_client_certificate_password, false, false, NULL,
+		"where the passphrase of that key is"},
+	{CONFIG_SECTION_ACCOUNT, "send_certificate_chain", set_send_certificate_chain,
+		print_send_certificate_chain, false, false, NULL,
+		"whether the certificate is sent along, for authentication by subject name and "
+		"issuer"},
+	{CONFIG_SECTION_ACCOUNT, "client_assertion", set_client_assertion, print_client_assertion,
+		false, false, NULL, "where an assertion is that stands for the app"},
+	{CONFIG_SECTION_ACCOUNT, "client_assertion_command", set_client_assertion_command,
+		print_client_assertion_command, false, true, NULL,
+		"a program that prints such an assertion, with its arguments"},
+	{CONFIG_SECTION_ACCOUNT, "federated_token_file", set_federated_token_file,
+		print_federated_token_file, false, true, NULL,
+		"the token file of workload identity, when it is not $AZURE_FEDERATED_TOKEN_FILE"},
+	{CONFIG_SECTION_ACCOUNT, "object_id", set_object_id, print_object_id, false, false, NULL,
+		"the object identifier of a user-assigned managed identity"},
+	{CONFIG_SECTION_ACCOUNT, "resource_id", set_resource_id, print_resource_id, false, true,
+		NULL, "the resource identifier of a user-assigned managed identity"},
+	{CONFIG_SECTION_ACCOUNT, "run_as", set_run_as, print_run_as, false, false, NULL,
+		"the user that developer tools and commands run as, when it is not the daemon's"},
+	{CONFIG_SECTION_ACCOUNT, "refresh_token_file", set_refresh_token_file,
+		print_refresh_token_file, false, true, NULL,
+		"where a login is kept over a restart, encrypted"},
+	{CONFIG_SECTION_ACCOUNT, "refresh_token_key", set_refresh_token_key,
+		print_refresh_token_key, false, false, NULL, "where the key to that file is"},
 	{CONFIG_SECTION_ACCOUNT, "required", set_required, print_required, false, false, "yes",
 		"whether readiness waits for its token"},
 };

@@ -43,7 +43,7 @@ struct config_key {
 };
 
 /* No more keys than this: one bit for each says which were seen. */
-#define CONFIG_KEYS_MAX 32
+#define CONFIG_KEYS_MAX 64
 
 extern const struct config_key config_keys[];
 extern const size_t config_key_count;

@@ -58,15 +58,6 @@ static int add_key(struct account_key *self, const struct secret_source *source,
 	return 0;
 }
 
-static int account_key_check(const struct credential_settings *settings, struct error *err)
-{
-	if (settings->account_key.kind == SECRET_SOURCE_NONE)
-		return error_set(err, ERR_CONFIGURATION,
-			"account_key is missing: write account_key = credential:NAME, file:/PATH "
-			"or env:NAME");
-	return 0;
-}
-
 static struct credential *account_key_open(const struct credential_settings *settings,
 	const struct account_settings *account, struct error *err)
 {
@@ -75,7 +66,6 @@ static struct credential *account_key_open(const struct credential_settings *set
 		error_set(err, ERR_NO_MEMORY, "cannot keep an account key: out of memory");
 		return NULL;
 	}
-	self->credential.kind = &credential_account_key;
 	const struct secret_source *const sources[KEY_COUNT_MAX] = {
 		&settings->account_key,
 		&settings->secondary_account_key,
@@ -93,12 +83,25 @@ static struct credential *account_key_open(const struct credential_settings *set
 	return &self->credential;
 }
 
-static void account_key_get_bearer(struct credential *credential, struct http_client *client,
-	bearer_done_fn done, void *context)
+static struct credential_call *account_key_ask(struct credential *credential, const char *scope,
+	struct loop *loop, credential_done_fn done, void *context, struct error *err)
 {
-	struct account_key *self = (struct account_key *)credential;
-	(void)client;
-	done(context, self->bearers[self->current], NULL);
+	const struct account_key *self = (const struct account_key *)credential;
+	const struct secret *bearer = self->bearers[self->current];
+	struct error found = ERROR_INIT;
+	struct access_token token = {
+		.token = secret_from(secret_bytes(bearer), secret_len(bearer)),
+		.dead_at_ms = INT64_MAX,
+		.refresh_at_ms = -1,
+		.is_account_key = true,
+	};
+	(void)scope; /* a key is for one account, and for nothing else */
+	if (token.token == NULL)
+		error_set(&found, ERR_NO_MEMORY, "cannot show an account key: out of memory");
+	struct credential_call *call = credential_answer_ready(
+		credential, loop, token.token == NULL ? NULL : &token, &found, done, context, err);
+	secret_free(token.token);
+	return call;
 }
 
 static bool account_key_refused(
@@ -118,11 +121,15 @@ static bool account_key_refused(
 	return true;
 }
 
+static const char *const keys[] = {"!account_key", "secondary_account_key", NULL};
+
 const struct credential_kind credential_account_key = {
 	.name = "account_key",
-	.check = account_key_check,
+	.keys = keys,
 	.open = account_key_open,
-	.get_bearer = account_key_get_bearer,
+	.ask = account_key_ask,
+	.cancel = credential_cancel_ready,
 	.refused = account_key_refused,
 	.close = account_key_close,
+	.ignores_scope = true,
 };

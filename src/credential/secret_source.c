@@ -247,7 +247,8 @@ void secret_source_forget_environment(void)
 	}
 }
 
-struct secret *secret_source_read(const struct secret_source *source, struct error *err)
+static struct secret *read_source(
+	const struct secret_source *source, bool is_binary, struct error *err)
 {
 	struct secret *secret = NULL;
 	switch (source->kind) {
@@ -266,7 +267,8 @@ struct secret *secret_source_read(const struct secret_source *source, struct err
 	}
 	if (secret == NULL)
 		return NULL;
-	secret_trim(secret);
+	if (!is_binary)
+		secret_trim(secret);
 	size_t len = secret_len(secret);
 	if (len > 0 && len <= SECRET_SOURCE_MAX)
 		return secret;
@@ -281,4 +283,14 @@ struct secret *secret_source_read(const struct secret_source *source, struct err
 			SECRET_SOURCE_MAX);
 	secret_free(secret);
 	return NULL;
+}
+
+struct secret *secret_source_read(const struct secret_source *source, struct error *err)
+{
+	return read_source(source, false, err);
+}
+
+struct secret *secret_source_read_binary(const struct secret_source *source, struct error *err)
+{
+	return read_source(source, true, err);
 }

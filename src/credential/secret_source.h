@@ -52,6 +52,9 @@ void secret_source_clear(struct secret_source *source);
  */
 struct secret *secret_source_read(const struct secret_source *source, struct error *err);
 
+/* The same, but every byte as it is: the end of a binary file may look like white space. */
+struct secret *secret_source_read_binary(const struct secret_source *source, struct error *err);
+
 /* Whether the variable was read, and is empty in the environment for that reason. */
 bool secret_source_remembers(const char *name);
 

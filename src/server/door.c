@@ -108,6 +108,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd_conn
 		return MHD_NO; /* there was no memory for it */
 	struct request request = {
 		.connection = mhd_connection,
+		.registry = hall->registry,
 		.table = atomic_load(&hall->registry->table),
 		.pages = hall->pages,
 		.number = hall->next_number,

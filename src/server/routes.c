@@ -3,19 +3,39 @@
 #include "base/text.h"
 #include "server/answer.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 const struct route routes[] = {
-	{"/v1/token", route_default_token},
-	{"/v1/accounts/*/token", route_account_token},
-	{"/Accounts/*/token", route_sts_token},
-	{"/v1/accounts", route_accounts},
-	{"/v1/accounts/*", route_account},
-	{"/healthz", route_healthz},
-	{"/readyz", route_readyz},
-	{NULL, NULL},
+	{"/v1/token", ROUTE_GET, route_default_token},
+	{"/v1/accounts/*/token", ROUTE_GET, route_account_token},
+	{"/Accounts/*/token", ROUTE_GET, route_sts_token},
+	{"/v1/accounts", ROUTE_GET, route_accounts},
+	{"/v1/accounts/*", ROUTE_GET, route_account},
+	{"/v1/accounts/*/login", ROUTE_GET | ROUTE_POST, route_login},
+	{"/healthz", ROUTE_GET, route_healthz},
+	{"/readyz", ROUTE_GET, route_readyz},
+	{NULL, 0, NULL},
 };
+
+/* What each set of methods is called, in a message and in the header Allow. */
+static const struct {
+	const char *words;
+	const char *allow;
+} methods_of[] = {
+	[ROUTE_GET] = {"GET and HEAD", "GET, HEAD"},
+	[ROUTE_POST] = {"POST", "POST"},
+	[ROUTE_GET | ROUTE_POST] = {"GET, HEAD and POST", "GET, HEAD, POST"},
+};
+
+/* The bit of the method, or 0 for one that no route answers. */
+static unsigned method_bit(const char *method)
+{
+	if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
+		return ROUTE_GET;
+	return strcmp(method, "POST") == 0 ? ROUTE_POST : 0;
+}
 
 /* Whether the path is the route's; what stands for '*' is given in *argument, still encoded. */
 static bool path_matches(
@@ -48,6 +68,15 @@ static enum MHD_Result refuse(struct request *request, unsigned status, const ch
 	return answer_send_error(request, &error);
 }
 
+static enum MHD_Result refuse_method(struct request *request, const struct route *route)
+{
+	char message[64];
+	snprintf(message, sizeof(message), "this path answers %s only",
+		methods_of[route->methods].words);
+	return refuse(request, MHD_HTTP_METHOD_NOT_ALLOWED, "method_not_allowed", message,
+		methods_of[route->methods].allow);
+}
+
 /* Of a target in its absolute form, which any server has to take (RFC 9112, 3.2.2), the path. */
 static const char *path_of_target(const char *target)
 {
@@ -77,12 +106,14 @@ enum MHD_Result routes_answer(struct request *request, const char *method, const
 		return refuse(request, MHD_HTTP_NOT_FOUND, "not_found",
 			"there is nothing at this path; the paths are /v1/token, /v1/accounts, "
 			"/v1/accounts/{name}, /v1/accounts/{name}/token, "
+			"/v1/accounts/{name}/login, "
 			"/Accounts/{accountId}/token, "
 			"/healthz and /readyz",
 			NULL);
-	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-		return refuse(request, MHD_HTTP_METHOD_NOT_ALLOWED, "method_not_allowed",
-			"this path answers GET and HEAD only", "GET, HEAD");
+	unsigned method_asked = method_bit(method);
+	if ((route->methods & method_asked) == 0)
+		return refuse_method(request, route);
+	request->is_post = method_asked == ROUTE_POST;
 	/* No account has such a name, and what is not ASCII is not always UTF-8: it is not
 	 * repeated. */
 	if (percent_decode(argument, argument_len, request->argument, sizeof(request->argument)) <
@@ -99,6 +130,22 @@ enum MHD_Result routes_refuse_body(struct request *request)
 {
 	return refuse(request, MHD_HTTP_CONTENT_TOO_LARGE, "body_not_allowed",
 		"the request has a body; nothing here takes one", NULL);
+}
+
+struct account *route_account_of(struct request *request, enum MHD_Result *result)
+{
+	struct account *account = account_table_find(request->table, request->argument);
+	if (account != NULL)
+		return account;
+	const struct answer_error error = {
+		.status = MHD_HTTP_NOT_FOUND,
+		.code = "not_found",
+		.message = "there is no account of this name; /v1/accounts lists them",
+		.account = request->argument,
+		.retry_after_s = -1,
+	};
+	*result = answer_send_error(request, &error);
+	return NULL;
 }
 
 struct query_check {

@@ -16,21 +16,30 @@
 /* A complete request. It lives while its handler runs, and so does all that it points to. */
 struct request {
 	struct MHD_Connection *connection;
+	struct registry *registry;
 	const struct account_table *table; /* the present configuration's */
 	struct page *pages; /* of PAGE_COUNT kinds */
 	uint64_t number; /* unlike that of any other request of this process */
 	int64_t now_ms; /* CLOCK_BOOTTIME */
+	bool is_post; /* else GET or HEAD */
 	char argument[ROUTE_ARGUMENT_MAX]; /* what stands for * in the path, decoded */
 };
 
 typedef enum MHD_Result (*route_handler)(struct request *request);
 
+/* Which methods a route answers; bits. */
+enum route_method {
+	ROUTE_GET = 1 << 0, /* and HEAD */
+	ROUTE_POST = 1 << 1,
+};
+
 struct route {
 	const char *path; /* '*' stands for one segment */
+	unsigned methods;
 	route_handler handle;
 };
 
-/* All routes, the busiest first, ended by a NULL path. Each answers GET and HEAD. */
+/* All routes, the busiest first, ended by a NULL path. */
 extern const struct route routes[];
 
 /*
@@ -49,11 +58,17 @@ enum MHD_Result routes_refuse_body(struct request *request);
 bool route_query_is_clean(
 	struct request *request, const char *const *known, enum MHD_Result *result);
 
+/* The account that the path names, or NULL, and then the error was sent, with the result in
+ * *result.
+ */
+struct account *route_account_of(struct request *request, enum MHD_Result *result);
+
 enum MHD_Result route_default_token(struct request *request);
 enum MHD_Result route_account_token(struct request *request);
 enum MHD_Result route_sts_token(struct request *request);
 enum MHD_Result route_accounts(struct request *request);
 enum MHD_Result route_account(struct request *request);
+enum MHD_Result route_login(struct request *request);
 enum MHD_Result route_healthz(struct request *request);
 enum MHD_Result route_readyz(struct request *request);
 

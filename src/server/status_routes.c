@@ -24,6 +24,8 @@ static struct json_object *error_object(const struct account_report *report)
 		err->http_status == 0 ? NULL : json_object_new_int(err->http_status));
 	json_object_object_add(
 		object, "correlation_vector", string_or_null(err->correlation_vector));
+	json_object_object_add(object, "upstream_code", string_or_null(err->upstream_code));
+	json_object_object_add(object, "correlation_id", string_or_null(err->correlation_id));
 	json_object_object_add(object, "at", json_object_new_int64(report->failed_on));
 	return object;
 }
@@ -38,11 +40,12 @@ static struct json_object *account_object(const struct account *account, int64_t
 	struct json_object *object = json_object_new_object();
 	json_object_object_add(object, "name", json_object_new_string(settings->name));
 	json_object_object_add(object, "kind", json_object_new_string(settings->kind));
-	json_object_object_add(object, "account_id", json_object_new_string(settings->account_id));
-	json_object_object_add(
-		object, "account_domain", json_object_new_string(settings->account_domain));
-	json_object_object_add(object, "endpoint", json_object_new_string(settings->endpoint));
+	json_object_object_add(object, "account_id", string_or_null(settings->account_id));
+	json_object_object_add(object, "account_domain", string_or_null(settings->account_domain));
+	json_object_object_add(object, "scope", string_or_null(settings->scope));
+	json_object_object_add(object, "endpoint", string_or_null(settings->endpoint));
 	json_object_object_add(object, "credential", json_object_new_string(settings->credential));
+	json_object_object_add(object, "credential_in_use", string_or_null(report->given_by));
 	json_object_object_add(object, "required", json_object_new_boolean(settings->is_required));
 	json_object_object_add(object, "state",
 		json_object_new_string(
@@ -58,6 +61,7 @@ static struct json_object *account_object(const struct account *account, int64_t
 		report->refreshed_on == 0 ? NULL : json_object_new_int64(report->refreshed_on));
 	json_object_object_add(object, "failures", json_object_new_int64(report->failures));
 	json_object_object_add(object, "last_error", error_object(report));
+	json_object_object_add(object, "notice", string_or_null(report->notice));
 	return object;
 }
 
@@ -110,17 +114,9 @@ enum MHD_Result route_account(struct request *request)
 	enum MHD_Result result = MHD_NO;
 	if (!route_query_is_clean(request, no_parameters, &result))
 		return result;
-	const struct account *account = account_table_find(request->table, request->argument);
-	if (account == NULL) {
-		const struct answer_error error = {
-			.status = MHD_HTTP_NOT_FOUND,
-			.code = "not_found",
-			.message = "there is no account of this name; /v1/accounts lists them",
-			.account = request->argument,
-			.retry_after_s = -1,
-		};
-		return answer_send_error(request, &error);
-	}
+	const struct account *account = route_account_of(request, &result);
+	if (account == NULL)
+		return result;
 	return answer_send_json(request, MHD_HTTP_OK, account_object(account, request->now_ms));
 }
 

@@ -140,12 +140,9 @@ enum MHD_Result route_default_token(struct request *request)
 
 enum MHD_Result route_account_token(struct request *request)
 {
-	const struct account *account = account_table_find(request->table, request->argument);
-	if (account == NULL)
-		return refuse_account(request,
-			"there is no account of this name; /v1/accounts lists them",
-			request->argument);
-	return send_chosen(request, account);
+	enum MHD_Result result = MHD_NO;
+	const struct account *account = route_account_of(request, &result);
+	return account == NULL ? result : send_chosen(request, account);
 }
 
 /* The STS's own path and shape, for clients whose endpoint is overridden: azure-protocol.md A.1. */

@@ -11,18 +11,37 @@ void account_settings_clear(struct account_settings *settings)
 	free(settings->account_id);
 	free(settings->account_domain);
 	free(settings->endpoint);
+	free(settings->scope);
+	free(settings->subject);
 	free(settings->ca_file);
 	free(settings->credential);
 	*settings = (struct account_settings){0};
 }
 
+/* Both or none, and the same. */
+static bool is_same(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
 bool account_settings_name_same_token(
 	const struct account_settings *a, const struct account_settings *b)
 {
-	return strcmp(a->name, b->name) == 0 && strcmp(a->kind, b->kind) == 0 &&
-	       strcasecmp(a->account_id, b->account_id) == 0 &&
-	       strcmp(a->account_domain, b->account_domain) == 0 &&
-	       strcmp(a->endpoint, b->endpoint) == 0;
+	if (!is_same(a->name, b->name) || !is_same(a->kind, b->kind) ||
+		!is_same(a->endpoint, b->endpoint))
+		return false;
+	/* The STS's token is the account's, whoever asked for it. */
+	if (a->account_id != NULL && b->account_id != NULL)
+		return strcasecmp(a->account_id, b->account_id) == 0 &&
+		       is_same(a->account_domain, b->account_domain);
+	return a->account_id == b->account_id && is_same(a->scope, b->scope) &&
+	       is_same(a->subject, b->subject);
+}
+
+bool account_settings_have_same_subject(
+	const struct account_settings *a, const struct account_settings *b)
+{
+	return is_same(a->subject, b->subject);
 }
 
 struct account *account_new(struct account_settings *settings)
@@ -37,6 +56,10 @@ struct account *account_new(struct account_settings *settings)
 	report->error = ERROR_INIT;
 	atomic_init(&account->snapshot, NULL);
 	atomic_init(&account->report, report);
+	atomic_init(&account->login, NULL);
+	atomic_init(&account->requests, 0);
+	atomic_init(&account->login_asked_ms, 0);
+	account->login_wanted_ms = INT64_MIN / 2;
 	account->settings = *settings;
 	*settings = (struct account_settings){0};
 	return account;
@@ -49,6 +72,7 @@ void account_free(struct account *account)
 	if (!account->has_given_snapshot_away)
 		snapshot_free(atomic_load(&account->snapshot));
 	free(atomic_load(&account->report));
+	free(atomic_load(&account->login));
 	account_settings_clear(&account->settings);
 	free(account);
 }
@@ -57,8 +81,11 @@ enum account_state account_state_of(
 	const struct account_report *report, const struct snapshot *snapshot, int64_t now_ms)
 {
 	bool has_failed = report->error.code != ERR_NONE;
-	if (snapshot_is_valid(snapshot, now_ms))
+	if (snapshot_is_valid(snapshot, now_ms)) {
+		if (!has_failed && report->is_static && report->notice[0] != '\0')
+			return ACCOUNT_EXPIRING;
 		return has_failed ? ACCOUNT_DEGRADED : ACCOUNT_VALID;
+	}
 	return has_failed || snapshot != NULL ? ACCOUNT_FAILED : ACCOUNT_STARTING;
 }
 
@@ -67,6 +94,7 @@ const char *account_state_name(enum account_state state)
 	static const char *const names[] = {
 		[ACCOUNT_STARTING] = "starting",
 		[ACCOUNT_VALID] = "valid",
+		[ACCOUNT_EXPIRING] = "expiring",
 		[ACCOUNT_DEGRADED] = "degraded",
 		[ACCOUNT_FAILED] = "failed",
 	};
@@ -139,7 +167,8 @@ struct account_table *account_table_new(
 	for (size_t i = 0; i < count; i++) {
 		accounts[i]->index = i;
 		slot_fill(by_name, slot_count, accounts[i]->settings.name, accounts[i]);
-		if (account_table_find_id(table, accounts[i]->settings.account_id) == NULL)
+		if (accounts[i]->settings.account_id != NULL &&
+			account_table_find_id(table, accounts[i]->settings.account_id) == NULL)
 			slot_fill(by_id, slot_count, accounts[i]->settings.account_id, accounts[i]);
 	}
 	return table;
@@ -162,6 +191,9 @@ void registry_init(struct registry *registry)
 {
 	epoch_init(&registry->epoch);
 	atomic_init(&registry->table, NULL);
+	atomic_init(&registry->has_requests, false);
+	registry->wake = NULL;
+	registry->wake_context = NULL;
 }
 
 void registry_destroy(struct registry *registry)
@@ -181,4 +213,31 @@ void account_publish_report(
 	struct registry *registry, struct account *account, struct account_report *report)
 {
 	epoch_retire(&registry->epoch, atomic_exchange(&account->report, report), free);
+}
+
+void account_publish_login(
+	struct registry *registry, struct account *account, struct account_login *login)
+{
+	epoch_retire(&registry->epoch, atomic_exchange(&account->login, login), free);
+}
+
+void account_request(struct registry *registry, struct account *account, unsigned requests)
+{
+	unsigned before = atomic_fetch_or(&account->requests, requests);
+	if ((before & requests) == requests)
+		return; /* whoever asked first has woken it */
+	atomic_store(&registry->has_requests, true);
+	if (registry->wake != NULL)
+		registry->wake(registry->wake_context);
+}
+
+const char *account_login_state_name(enum account_login_state state)
+{
+	static const char *const names[] = {
+		[ACCOUNT_LOGIN_STARTING] = "starting",
+		[ACCOUNT_LOGIN_PENDING] = "pending",
+		[ACCOUNT_LOGIN_DONE] = "done",
+		[ACCOUNT_LOGIN_FAILED] = "failed",
+	};
+	return names[state];
 }

@@ -17,13 +17,18 @@
 /* What the configuration says of an account. All strings are owned by the account. */
 struct account_settings {
 	char *name; /* letters, digits, '.', '_', '-' */
-	char *kind; /* the upstream's name: "mixed_reality" */
-	char *account_id; /* a UUID, as it was written */
+	char *kind; /* the upstream's name: "mixed_reality", "entra" */
+	char *account_id; /* a UUID, as it was written; NULL where the kind has none, and so below
+			   */
 	char *account_domain; /* host name, with a port perhaps */
-	char *endpoint; /* https://host[:port], without a slash at the end */
+	char *endpoint; /* https://host[:port], without a slash at the end: for people */
+	char *scope; /* what an Entra token is asked for, such as https://storage.azure.com/.default
+		      */
+	char *subject; /* who asks: credential_settings_subject() */
 	char *ca_file; /* PEM bundle, or NULL for the system's */
-	char *credential; /* the credential's kind, for people */
+	char *credential; /* the credential's kind, or several in order, for people */
 	bool is_required; /* readiness waits for it */
+	bool has_login; /* a person may have to log in, and can: ACCOUNT_REQUEST_LOGIN */
 };
 
 /* What the last exchanges came to: immutable, published anew whenever it changes. */
@@ -33,13 +38,47 @@ struct account_report {
 	int64_t refreshed_on; /* Unix seconds of the last success, or 0 */
 	int64_t failed_on; /* Unix seconds of the last failure, or 0 */
 	struct error error; /* of the last failure; code ERR_NONE after a success */
+	const char *given_by; /* the credential that worked last, a constant; NULL before that */
+	bool is_static; /* the token cannot be refreshed */
+	char notice[256]; /* what someone should look at although all works, or "" */
 };
 
 enum account_state {
 	ACCOUNT_STARTING, /* no token yet, and no failure */
 	ACCOUNT_VALID, /* a valid token, and the last refresh worked */
+	ACCOUNT_EXPIRING, /* a valid token near its end, which nothing can refresh */
 	ACCOUNT_DEGRADED, /* a valid token, but the last refresh failed */
 	ACCOUNT_FAILED, /* no valid token, and the last refresh failed */
+};
+
+enum account_login_state {
+	ACCOUNT_LOGIN_STARTING, /* the code is being asked for */
+	ACCOUNT_LOGIN_PENDING, /* somebody has to enter the code in a browser */
+	ACCOUNT_LOGIN_DONE,
+	ACCOUNT_LOGIN_FAILED,
+};
+
+#define ACCOUNT_LOGIN_CODE_MAX 32
+#define ACCOUNT_LOGIN_URI_MAX 256
+#define ACCOUNT_LOGIN_MESSAGE_MAX 640
+
+/*
+ * How far a login is: immutable, published anew whenever it changes. What is shown to the person is
+ * printable, and there only while the login is pending.
+ */
+struct account_login {
+	enum account_login_state state;
+	char user_code[ACCOUNT_LOGIN_CODE_MAX + 1];
+	char verification_uri[ACCOUNT_LOGIN_URI_MAX + 1];
+	char message[ACCOUNT_LOGIN_MESSAGE_MAX + 1]; /* a sentence with both */
+	int64_t expires_ms; /* CLOCK_BOOTTIME of the code's end */
+	int64_t interval_s; /* in which the service is asked whether somebody has */
+	struct error error; /* why it failed; else ERR_NONE */
+};
+
+/* What others may ask of the refresh thread for an account; bits. */
+enum account_request {
+	ACCOUNT_REQUEST_LOGIN = 1 << 0, /* begin a login, or join the one that is under way */
 };
 
 struct account {
@@ -47,6 +86,12 @@ struct account {
 	size_t index; /* in its table */
 	_Atomic(struct snapshot *) snapshot; /* NULL before the first token */
 	_Atomic(struct account_report *) report; /* never NULL */
+	_Atomic(struct account_login *) login; /* NULL before the first */
+	atomic_uint
+		requests; /* of enum account_request, not done yet; account_request() sets them */
+	_Atomic int64_t
+		login_asked_ms; /* CLOCK_BOOTTIME when somebody last asked about the login */
+	int64_t login_wanted_ms; /* when somebody last wanted to begin one; the server thread's */
 	bool has_given_snapshot_away; /* to its successor in a newer table */
 };
 
@@ -62,15 +107,22 @@ void account_free(struct account *account);
 
 void account_settings_clear(struct account_settings *settings);
 
-/* Whether both settings name the same thing, so that a token of one is a token of the other. */
+/*
+ * Whether both settings name the same thing, so that a token of one is a token of the other. What
+ * the STS gives is the account's, whoever asked; but see account_settings_have_same_subject().
+ */
 bool account_settings_name_same_token(
+	const struct account_settings *a, const struct account_settings *b);
+
+/* Whether the same one asks: another may be given a token with other rights. */
+bool account_settings_have_same_subject(
 	const struct account_settings *a, const struct account_settings *b);
 
 /* The account's state at a time; `report` and `snapshot` as loaded once. Pure. */
 enum account_state account_state_of(
 	const struct account_report *report, const struct snapshot *snapshot, int64_t now_ms);
 
-/* "starting", "valid", "degraded", "failed". */
+/* "starting", "valid", "expiring", "degraded", "failed". */
 const char *account_state_name(enum account_state state);
 
 /* Whether the snapshot is there and may be handed out at `now_ms`. */
@@ -110,6 +162,11 @@ struct account *account_table_find_id(const struct account_table *table, const c
 struct registry {
 	struct epoch epoch;
 	_Atomic(struct account_table *) table; /* NULL until the first configuration is adopted */
+	atomic_bool
+		has_requests; /* of some account; the refresh thread looks for it, and clears it */
+	/* Set before the threads start: makes the refresh thread look. Any thread; never waits. */
+	void (*wake)(void *context);
+	void *wake_context;
 };
 
 void registry_init(struct registry *registry);
@@ -117,10 +174,22 @@ void registry_init(struct registry *registry);
 /* Frees the table too; no thread may use the registry any more. */
 void registry_destroy(struct registry *registry);
 
-/* Publish, and retire what stood there. The refresh thread. `report` is taken over. */
+/* Publish, and retire what stood there. The refresh thread. What is published is taken over. */
 void account_publish_snapshot(
 	struct registry *registry, struct account *account, struct snapshot *snapshot);
 void account_publish_report(
 	struct registry *registry, struct account *account, struct account_report *report);
+
+void account_publish_login(
+	struct registry *registry, struct account *account, struct account_login *login);
+
+/*
+ * Ask the refresh thread to do something for the account: bits of enum account_request. What is
+ * asked for twice before it is done is done once. Within the epoch; never waits.
+ */
+void account_request(struct registry *registry, struct account *account, unsigned requests);
+
+/* "starting", "pending", "done", "failed". */
+const char *account_login_state_name(enum account_login_state state);
 
 #endif

@@ -7,9 +7,22 @@ static int64_t part_of(int64_t span, double roll)
 	return (int64_t)((double)span * roll);
 }
 
-void schedule_succeeded(struct schedule *schedule, int64_t now_ms, int64_t lifetime_ms, double roll)
+void schedule_succeeded(struct schedule *schedule, int64_t now_ms, int64_t lifetime_ms,
+	int64_t refresh_in_ms, double roll)
 {
 	int64_t wait_ms = lifetime_ms / 2 + part_of(lifetime_ms / 10, roll);
+	/* One behind its own end would leave a gap: it is no wish that can be obeyed. */
+	if (refresh_in_ms > 0 && refresh_in_ms < lifetime_ms)
+		wait_ms = refresh_in_ms + part_of((lifetime_ms - refresh_in_ms) / 10, roll);
+	if (wait_ms < SCHEDULE_LEAST_MS)
+		wait_ms = SCHEDULE_LEAST_MS;
+	schedule->failures = 0;
+	schedule->next_ms = now_ms + wait_ms;
+}
+
+void schedule_same(struct schedule *schedule, int64_t now_ms, int64_t left_ms, int64_t look_in_ms)
+{
+	int64_t wait_ms = look_in_ms > 0 ? look_in_ms : left_ms / 2;
 	if (wait_ms < SCHEDULE_LEAST_MS)
 		wait_ms = SCHEDULE_LEAST_MS;
 	schedule->failures = 0;

@@ -32,9 +32,22 @@ struct schedule {
 /*
  * A token of `lifetime_ms` arrived: refresh at half of its life plus a random tenth of it, which is
  * rolled here, once.
+ *
+ * refresh_in_ms  after what time the upstream wants it refreshed, and then half life is of no
+ *                matter: at that time, and a random tenth of what is left behind it; 0 when it did
+ *                not say
  */
-void schedule_succeeded(
-	struct schedule *schedule, int64_t now_ms, int64_t lifetime_ms, double roll);
+void schedule_succeeded(struct schedule *schedule, int64_t now_ms, int64_t lifetime_ms,
+	int64_t refresh_in_ms, double roll);
+
+/*
+ * The upstream answered with the token that is there already, as some do until shortly before its
+ * end: ask again when half of what is left has passed, so that it is asked ever more often, but
+ * never in a loop.
+ *
+ * look_in_ms  when to look again at one that nobody refreshes; 0: the rule above
+ */
+void schedule_same(struct schedule *schedule, int64_t now_ms, int64_t left_ms, int64_t look_in_ms);
 
 /*
  * An exchange failed. What time may mend is tried again after an exponential backoff with full

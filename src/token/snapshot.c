@@ -32,22 +32,35 @@ static int check_token(const struct secret *token, struct error *err)
 	return 0;
 }
 
+static int append_member(struct secret *body, const char *name, const char *value)
+{
+	int result = secret_append_string(body, ",\"");
+	result |= secret_append_string(body, name);
+	result |= secret_append_string(body, value == NULL ? "\":null" : "\":\"");
+	if (value != NULL)
+		result |= secret_append_string(body, value) | secret_append_string(body, "\"");
+	return result;
+}
+
 static int build_body(struct secret *body, enum representation representation,
 	const struct secret *token, const struct snapshot_parts *parts)
 {
-	char rest[640];
+	char rest[256];
 	int result = 0;
 	switch (representation) {
 	case REPRESENTATION_JSON:
 		snprintf(rest, sizeof(rest),
 			"\",\"token_type\":\"Bearer\",\"expires_on\":%lld,\"refresh_on\":%lld,"
-			"\"account\":\"%.64s\",\"account_id\":\"%.64s\",\"account_domain\":\"%."
-			"320s\"}\n",
-			(long long)parts->expires_on, (long long)parts->refresh_on, parts->account,
-			parts->account_id, parts->account_domain);
+			"\"account\":\"%.64s\"",
+			(long long)parts->expires_on, (long long)parts->refresh_on, parts->account);
 		result |= secret_append_string(body, "{\"token\":\"");
 		result |= secret_append_secret(body, token);
 		result |= secret_append_string(body, rest);
+		result |= append_member(body, "account_id", parts->account_id);
+		result |= append_member(body, "account_domain", parts->account_domain);
+		if (parts->scope != NULL)
+			result |= append_member(body, "scope", parts->scope);
+		result |= secret_append_string(body, "}\n");
 		break;
 	case REPRESENTATION_TEXT:
 		result |= secret_append_secret(body, token);

@@ -20,9 +20,10 @@ enum representation {
 };
 
 struct snapshot_parts {
-	const char *account; /* the account's name; like the next two, fit for JSON as it is */
-	const char *account_id;
+	const char *account; /* the account's name; like the next three, fit for JSON as it is */
+	const char *account_id; /* NULL where there is none, and so the next two */
 	const char *account_domain;
+	const char *scope;
 	int64_t expires_on; /* Unix seconds, by the upstream's clock */
 	int64_t refresh_on; /* likewise */
 	int64_t dead_at_ms; /* CLOCK_BOOTTIME: from here on it is never handed out */

@@ -73,6 +73,23 @@ def account_keys(emulator, key_file, account_id=None, **keys):
     }
 
 
+TENANT = "e3a1c0de-0000-4000-8000-000000000001"
+APP = "a9900001-0000-4000-8000-000000000001"
+STORAGE = "https://storage.azure.com/.default"
+
+
+def entra_keys(emulator, **keys):
+    """The keys of an account that serves an Entra token of the emulator's app APP."""
+    return {
+        "kind": "entra",
+        "scope": STORAGE,
+        "authority": emulator.entra,
+        "tenant_id": TENANT,
+        "client_id": APP,
+        **keys,
+    }
+
+
 def configuration(emulator, accounts, listeners=None, **daemon):
     """A whole configuration: {name: keys} of accounts and listeners, and the keys of [daemon]."""
     return "".join(
@@ -313,6 +330,22 @@ class Daemon:
     def wait_for_failure(self, account, after=0):
         """The log line after that many which tells that a refresh of the account failed."""
         return self._wait_for_account(account, ": refresh failed", after)
+
+    def wait_for_outcome(self, account, after=0):
+        """The first of either."""
+        start = f"account {account} ("
+        events = (": new token", ": refresh failed")
+        return self._wait(
+            lambda: next(
+                (
+                    line
+                    for line in self._lines[after:]
+                    if start in line and any(event in line for event in events)
+                ),
+                None,
+            ),
+            f"an exchange of account {account}",
+        )
 
     def mark(self):
         """How many log lines there are, to wait for one after them."""

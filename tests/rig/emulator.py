@@ -24,14 +24,16 @@ class Emulator:
     directory  where it keeps its certificate authority; made if it is not there
     accounts   {identifier: key or [key, second key]}
     arguments  further options
+    wrap       what to run it by: a command that takes it as its last arguments
 
     Leaving the context stops it by SIGTERM and demands exit status 0.
     """
 
-    def __init__(self, directory, accounts=None, arguments=()):
+    def __init__(self, directory, accounts=None, arguments=(), wrap=()):
         self.directory = pathlib.Path(directory)
         self._accounts = accounts or {}
         self._arguments = list(arguments)
+        self._wrap = list(wrap)
         self._process = None
         self._session = None
         self._log = None
@@ -40,7 +42,7 @@ class Emulator:
     # ---- life ----
 
     def start(self):
-        command = [binary(), "--directory", str(self.directory), *self._arguments]
+        command = [*self._wrap, binary(), "--directory", str(self.directory), *self._arguments]
         for identifier, keys in self._accounts.items():
             keys = [keys] if isinstance(keys, str) else keys
             command += ["--account", ":".join([identifier, *keys])]

@@ -37,14 +37,14 @@ static void set_file(struct secret_source *source, const char *path)
 static struct credential *open_paths(
 	const char *first_path, const char *second_path, struct error *err)
 {
-	struct credential_settings settings = {.kind = &credential_account_key};
+	struct credential_settings settings = {.kinds = {&credential_account_key}, .kind_count = 1};
 	if (first_path != NULL)
 		set_file(&settings.account_key, first_path);
 	if (second_path != NULL)
 		set_file(&settings.secondary_account_key, second_path);
-	struct credential *credential = credential_account_key.open(&settings, &account, err);
+	struct credential *credential = credential_open(&settings, &account, err);
 	credential_settings_clear(&settings);
-	ck_assert_ptr_null(settings.kind);
+	ck_assert_uint_eq(settings.kind_count, 0);
 	ck_assert_ptr_null(settings.account_key.name);
 	return credential;
 }
@@ -65,12 +65,14 @@ struct got {
 	char bearer[4096];
 };
 
-static void on_bearer(void *context, const struct secret *bearer, const struct error *err)
+static void on_bearer(void *context, struct access_token *token, const struct error *err)
 {
 	struct got *got = context;
 	got->calls++;
 	ck_assert_ptr_null(err);
-	ck_assert_ptr_nonnull(bearer);
+	ck_assert_ptr_nonnull(token);
+	ck_assert(token->is_account_key && token->dead_at_ms == INT64_MAX);
+	const struct secret *bearer = token->token;
 	ck_assert_uint_eq(strlen(secret_bytes(bearer)), secret_len(bearer));
 	snprintf(got->bearer, sizeof(got->bearer), "%s", secret_bytes(bearer));
 }
@@ -78,8 +80,19 @@ static void on_bearer(void *context, const struct secret *bearer, const struct e
 static void assert_bearer(struct credential *credential, const char *expected)
 {
 	struct got got = {0};
-	credential->kind->get_bearer(credential, NULL, on_bearer, &got);
+	struct error err = ERROR_INIT;
+	struct loop *loop = loop_new(&clock_system, &err);
+	ck_assert_ptr_nonnull(loop);
+	ck_assert_ptr_nonnull(credential->kind->ask(credential, "", loop, on_bearer, &got, &err));
+	ck_assert_int_eq(got.calls, 0); /* never before it is back */
+	loop_run(loop, 1000);
 	ck_assert_int_eq(got.calls, 1);
+	/* And one that is no longer wanted. */
+	credential->kind->cancel(
+		credential->kind->ask(credential, "", loop, on_bearer, &got, &err));
+	loop_run(loop, 0);
+	ck_assert_int_eq(got.calls, 1);
+	loop_free(loop);
 	ck_assert_str_eq(got.bearer, expected);
 }
 
@@ -114,7 +127,8 @@ START_TEST(has_all_that_a_kind_must_have)
 	for (; credential_kinds[count] != NULL; count++) {
 		const struct credential_kind *kind = credential_kinds[count];
 		ck_assert_ptr_nonnull(kind->name);
-		ck_assert(kind->open != NULL && kind->get_bearer != NULL && kind->close != NULL);
+		ck_assert(kind->open != NULL && kind->ask != NULL && kind->cancel != NULL &&
+			  kind->keys != NULL && kind->close != NULL);
 		ck_assert_ptr_eq(credential_kind_find(kind->name), kind);
 	}
 	ck_assert_uint_ge(count, 1);
@@ -124,19 +138,9 @@ END_TEST
 
 START_TEST(wants_a_first_key)
 {
-	struct credential_settings settings = {.kind = &credential_account_key};
-	struct error err = ERROR_INIT;
-	ck_assert_int_eq(credential_account_key.check(&settings, &err), -1);
-	ck_assert_int_eq(err.code, ERR_CONFIGURATION);
-	ck_assert_str_eq(err.message, "account_key is missing: write account_key = "
-				      "credential:NAME, file:/PATH or env:NAME");
-	set_file(&settings.secondary_account_key, "/nonexistent");
-	ck_assert_int_eq(credential_account_key.check(&settings, &err), -1);
-	set_file(&settings.account_key, "/nonexistent");
-	err = ERROR_INIT;
-	ck_assert_int_eq(credential_account_key.check(&settings, &err), 0); /* nothing is opened */
-	ck_assert_int_eq(err.code, ERR_NONE);
-	credential_settings_clear(&settings);
+	ck_assert_str_eq(credential_account_key.keys[0], "!account_key");
+	ck_assert_str_eq(credential_account_key.keys[1], "secondary_account_key");
+	ck_assert_ptr_null(credential_account_key.keys[2]);
 }
 END_TEST
 
@@ -183,14 +187,13 @@ END_TEST
 
 START_TEST(reads_its_key_from_a_variable_too)
 {
-	struct credential_settings settings = {.kind = &credential_account_key};
+	struct credential_settings settings = {.kinds = {&credential_account_key}, .kind_count = 1};
 	struct error err = ERROR_INIT;
 	setenv("UNIT_KEY", FIRST_KEY, 1);
 	ck_assert_int_eq(secret_source_parse("env:UNIT_KEY", &settings.account_key, &err), 0);
 	/* Two accounts with one variable, which is wiped at the first. */
 	for (int i = 0; i < 2; i++) {
-		struct credential *credential =
-			credential_account_key.open(&settings, &account, &err);
+		struct credential *credential = credential_open(&settings, &account, &err);
 		ck_assert_msg(credential != NULL, "%s", err.message);
 		assert_bearer(credential, ID ":" FIRST_KEY);
 		credential_close(credential);
@@ -228,10 +231,10 @@ END_TEST
 START_TEST(names_the_place_that_names_the_key)
 {
 	struct error err = ERROR_INIT;
-	struct credential_settings settings = {.kind = &credential_account_key};
+	struct credential_settings settings = {.kinds = {&credential_account_key}, .kind_count = 1};
 	set_file(&settings.account_key, path_of("missing"));
 	settings.account_key.where = strdup("/etc/drop-in.conf:5");
-	ck_assert_ptr_null(credential_account_key.open(&settings, &account, &err));
+	ck_assert_ptr_null(credential_open(&settings, &account, &err));
 	ck_assert_msg(
 		strstr(err.message, "/etc/drop-in.conf:5: [account anchors]: account_key: ") ==
 			err.message,

@@ -169,7 +169,7 @@ START_TEST(reads_every_key)
 	ck_assert_str_eq(account->settings.credential, "account_key");
 	ck_assert(!account->settings.is_required);
 	ck_assert_ptr_eq(account->upstream, &upstream_mixed_reality);
-	ck_assert_ptr_eq(account->credential.kind, &credential_account_key);
+	ck_assert_ptr_eq(account->credential.kinds[0], &credential_account_key);
 	ck_assert_int_eq(account->credential.account_key.kind, SECRET_SOURCE_CREDENTIAL);
 	ck_assert_str_eq(account->credential.account_key.name, "anchors-key");
 	ck_assert_int_eq(account->credential.secondary_account_key.kind, SECRET_SOURCE_ENVIRONMENT);
@@ -433,9 +433,15 @@ START_TEST(tells_where_each_problem_of_one_line_is)
 			":2: [daemon]: unknown key 'loglevel'; did you mean 'log_level'?\n"},
 		{"[listener main]\npaht = /a\n" ACCOUNT("a"), FILE_MARK
 			":2: [listener main]: unknown key 'paht'; did you mean 'path'?\n"},
+		{ACCOUNT("a") "tenant = x\n",
+			FILE_MARK ":5: [account a]: unknown key 'tenant'; mrtokend.conf(5) lists "
+				  "the keys\n"},
 		{ACCOUNT("a") "tenant_id = x\n", FILE_MARK
-			":5: [account a]: unknown key 'tenant_id'; mrtokend.conf(5) lists "
-			"the keys\n"},
+			":5: [account a]: tenant_id: it has no effect with kind = mixed_reality "
+			"and credential = account_key; drop the line\n"},
+		{ACCOUNT("a") "scope = https://x/.default\n", FILE_MARK
+			":5: [account a]: scope: it has no effect with kind = mixed_reality "
+			"and credential = account_key; drop the line\n"},
 		{ACCOUNT("a") "required = yes\nrequired = no\n", FILE_MARK
 			":6: [account a]: 'required' is set twice in this file; keep one of "
 			"them\n"},
@@ -484,11 +490,20 @@ START_TEST(tells_where_each_problem_of_one_line_is)
 		{"[account a]\nendpoint = https://user@x.example\n", FILE_MARK
 			":2: [account a]: endpoint: found 'https://user@x.example', expected "
 			"https://HOST or https://HOST:PORT, nothing behind it\n"},
-		{"[account a]\nkind = entra\n",
-			FILE_MARK ":2: [account a]: kind: found 'entra', expected mixed_reality\n"},
-		{"[account a]\ncredential = default\n",
-			FILE_MARK ":2: [account a]: credential: found 'default', expected "
-				  "account_key\n"},
+		{"[account a]\nkind = azure\n",
+			FILE_MARK ":2: [account a]: kind: found 'azure', expected mixed_reality, "
+				  "entra\n"},
+		{"[account a]\nkind = entra\nscope = x/.default\n",
+			FILE_MARK ":1: [account a]: kind = entra takes no account_key, which the "
+				  "credential is unless another is set; write credential = "
+				  "managed_identity, client_certificate, default or another of "
+				  "mrtokend.conf(5)\n"},
+		{"[account a]\nkind = entra\ncredential = default\n",
+			FILE_MARK ":1: [account a]: 'scope' is missing: what an Entra token is "
+				  "asked for, such as https://storage.azure.com/.default\n"},
+		{"[account a]\ncredential = default, default\n",
+			FILE_MARK ":2: [account a]: credential: found default twice; keep one of "
+				  "them\n"},
 		{"[account a]\nrequired = perhaps\n", FILE_MARK
 			":2: [account a]: required: found 'perhaps', expected yes or no\n"},
 		{"[daemon]\nlog_level = loud\n",
@@ -509,11 +524,11 @@ START_TEST(tells_what_an_account_lacks)
 		FILE_MARK ":1: [account a]: 'account_id' is missing: the account's identifier, a "
 			  "UUID\n" FILE_MARK ":1: [account a]: 'account_domain' is missing: the "
 			  "account's domain, such as eastus2.mixedreality.azure.com\n" FILE_MARK
-			  ":1: [account a]: account_key is missing: write account_key = "
+			  ":1: [account a]: 'account_key' is missing: where the account's key is: "
 			  "credential:NAME, file:/PATH or env:NAME\n");
 	assert_problems(ACCOUNT("a") "[account b]\naccount_id = " ID "\naccount_domain = " DOMAIN
 				     "\nsecondary_account_key = file:/key\n",
-		FILE_MARK ":5: [account b]: account_key is missing: write account_key = "
+		FILE_MARK ":5: [account b]: 'account_key' is missing: where the account's key is: "
 			  "credential:NAME, file:/PATH or env:NAME\n");
 }
 END_TEST
@@ -658,7 +673,8 @@ START_TEST(needs_no_section_where_the_environment_has_an_account)
 	_cleanup_text_ struct text printed = {0};
 	config_print(config, &printed);
 	ck_assert_ptr_nonnull(strstr(text_string(&printed),
-		"# read the environment variables MIXEDREALITY_ACCOUNT_*\n"));
+		"# read the environment variables MIXEDREALITY_ACCOUNT_* and "
+		"AZURE_*\n"));
 	ck_assert_ptr_null(strstr(text_string(&printed), "Zm9v"));
 	config_free(config);
 }
@@ -690,7 +706,7 @@ START_TEST(needs_no_file_where_the_environment_has_an_account)
 	struct config *config = load_path(NULL);
 	ck_assert_uint_eq(config->account_count, 1);
 	ck_assert_str_eq(text_string(&config->sources),
-		"the environment variables MIXEDREALITY_ACCOUNT_*\n");
+		"the environment variables MIXEDREALITY_ACCOUNT_* and AZURE_*\n");
 	config_free(config);
 	clear_environment();
 	_cleanup_text_ struct text problems = {0};
@@ -710,7 +726,11 @@ START_TEST(tells_which_variables_are_missing_or_wrong)
 	static const char id_is_missing[] = "environment variable MIXEDREALITY_ACCOUNT_ID is not "
 					    "set; set it to the account's identifier\n";
 	static const char key_is_missing[] = "neither MIXEDREALITY_ACCOUNT_KEY_FILE nor "
-					     "MIXEDREALITY_ACCOUNT_KEY is set; set one of them\n";
+					     "MIXEDREALITY_ACCOUNT_KEY is set; set one of them, "
+					     "or the AZURE_* variables of a credential of "
+					     "Microsoft Entra ID (for a managed identity "
+					     "AZURE_TOKEN_CREDENTIALS="
+					     "ManagedIdentityCredential)\n";
 	static const char keys_are_two[] = "both MIXEDREALITY_ACCOUNT_KEY and "
 					   "MIXEDREALITY_ACCOUNT_KEY_FILE are set; set only one of "
 					   "them\n";

@@ -189,6 +189,7 @@ START_TEST(names_and_classes_each_code)
 		{"timeout", ERR_TIMEOUT, ERROR_CLASS_RETRY},
 		{"throttled", ERR_THROTTLED, ERROR_CLASS_RETRY},
 		{"upstream_fault", ERR_UPSTREAM_FAULT, ERROR_CLASS_RETRY},
+		{"unavailable", ERR_UNAVAILABLE, ERROR_CLASS_RETRY},
 		{"denied", ERR_DENIED, ERROR_CLASS_CREDENTIAL},
 		{"refused", ERR_REFUSED, ERROR_CLASS_CONFIGURATION},
 		{"upstream_format", ERR_UPSTREAM_FORMAT, ERROR_CLASS_UPSTREAM},

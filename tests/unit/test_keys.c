@@ -101,8 +101,9 @@ END_TEST
 
 START_TEST(fits_the_bits_that_remember_what_was_seen)
 {
-	/* config.c has one bit of 32 for each key. */
-	ck_assert_uint_le(config_key_count, 32);
+	/* The builder has one bit of 64 for each key. */
+	ck_assert_uint_le(config_key_count, CONFIG_KEYS_MAX);
+	ck_assert_uint_le(CONFIG_KEYS_MAX, 64);
 }
 END_TEST
 
@@ -130,7 +131,7 @@ START_TEST(prints_each_preset_as_it_stands_in_the_table)
 	ck_assert_int_eq(config->log_level, LOG_LEVEL_INFO);
 	ck_assert_uint_eq(config->listeners[0].mode, 0660);
 	ck_assert_ptr_eq(config->accounts[0].upstream, &upstream_mixed_reality);
-	ck_assert_ptr_eq(config->accounts[0].credential.kind, &credential_account_key);
+	ck_assert_ptr_eq(config->accounts[0].credential.kinds[0], &credential_account_key);
 	ck_assert(config->accounts[0].settings.is_required);
 	config_free(config);
 }
@@ -229,6 +230,30 @@ static const struct {
 	{CONFIG_SECTION_ACCOUNT, "account_key", "credential:anchors-key", NULL},
 	{CONFIG_SECTION_ACCOUNT, "account_key", "file:/etc/key", NULL},
 	{CONFIG_SECTION_ACCOUNT, "secondary_account_key", "env:KEY", NULL},
+	{CONFIG_SECTION_ACCOUNT, "kind", "entra", NULL},
+	{CONFIG_SECTION_ACCOUNT, "credential", "default,static_token", "default, static_token"},
+	{CONFIG_SECTION_ACCOUNT, "credential", "environment client_secret",
+		"environment, client_secret"},
+	{CONFIG_SECTION_ACCOUNT, "scope", "https://storage.azure.com/.default", NULL},
+	{CONFIG_SECTION_ACCOUNT, "static_token", "file:/run/token", NULL},
+	{CONFIG_SECTION_ACCOUNT, "authority", "public", "https://login.microsoftonline.com"},
+	{CONFIG_SECTION_ACCOUNT, "authority", "us_government", "https://login.microsoftonline.us"},
+	{CONFIG_SECTION_ACCOUNT, "authority", "china", "https://login.chinacloudapi.cn"},
+	{CONFIG_SECTION_ACCOUNT, "authority", "login.example:8443/", "https://login.example:8443"},
+	{CONFIG_SECTION_ACCOUNT, "tenant_id", "contoso.onmicrosoft.com", NULL},
+	{CONFIG_SECTION_ACCOUNT, "client_id", "0a1b2c3d-0000-4000-8000-00000000ABCD", NULL},
+	{CONFIG_SECTION_ACCOUNT, "client_secret", "credential:app", NULL},
+	{CONFIG_SECTION_ACCOUNT, "client_certificate", "file:/etc/app.pem", NULL},
+	{CONFIG_SECTION_ACCOUNT, "client_certificate_password", "env:PASSWORD", NULL},
+	{CONFIG_SECTION_ACCOUNT, "send_certificate_chain", "yes", NULL},
+	{CONFIG_SECTION_ACCOUNT, "client_assertion", "file:/run/assertion", NULL},
+	{CONFIG_SECTION_ACCOUNT, "client_assertion_command", "/bin/make --for app", NULL},
+	{CONFIG_SECTION_ACCOUNT, "federated_token_file", "/var/run/token", NULL},
+	{CONFIG_SECTION_ACCOUNT, "object_id", "0a1b2c3d-0000-4000-8000-00000000ABCD", NULL},
+	{CONFIG_SECTION_ACCOUNT, "resource_id", "/subscriptions/a/b", NULL},
+	{CONFIG_SECTION_ACCOUNT, "run_as", "root", NULL},
+	{CONFIG_SECTION_ACCOUNT, "refresh_token_file", "/var/lib/login", NULL},
+	{CONFIG_SECTION_ACCOUNT, "refresh_token_key", "credential:login-key", NULL},
 	{CONFIG_SECTION_ACCOUNT, "required", "no", NULL},
 	{CONFIG_SECTION_ACCOUNT, "required", "TRUE", "yes"},
 	{CONFIG_SECTION_ACCOUNT, "required", "0", "no"},
@@ -313,7 +338,32 @@ START_TEST(refuses_bad_values_and_keeps_the_good_one)
 				" https://a.b", "https://a b", "https:a.b", "https//a.b"},
 			"expected https://HOST or https://HOST:PORT, nothing behind it"},
 		{CONFIG_SECTION_ACCOUNT, "credential", "account_key",
-			{"account-key", "key", "default"}, "expected account_key"},
+			{"account-key", "key", "Default", "account_key, key", "x, default"},
+			"expected account_key"},
+		{CONFIG_SECTION_ACCOUNT, "credential", "account_key",
+			{"account_key, account_key", "default,environment default"},
+			"twice; keep one of them"},
+		{CONFIG_SECTION_ACCOUNT, "scope", "https://a/.default",
+			{"two scopes", "a\"b", "a\\b", "a\tb"}, "expected a scope such as"},
+		{CONFIG_SECTION_ACCOUNT, "authority", "https://a.b",
+			{"http://a.b", "https://a.b/path", "azure cloud", "https://"},
+			"expected public, us_government, china, or https://HOST"},
+		{CONFIG_SECTION_ACCOUNT, "tenant_id", "a.b", {"a/b", "..", "a b", "a?b", "a%2fb"},
+			"expected the tenant's identifier"},
+		{CONFIG_SECTION_ACCOUNT, "client_id", "0a1b2c3d-0000-4000-8000-00000000abcd",
+			{"app", "0a1b2c3d"}, "expected a UUID"},
+		{CONFIG_SECTION_ACCOUNT, "object_id", "0a1b2c3d-0000-4000-8000-00000000abcd",
+			{"app"}, "expected a UUID"},
+		{CONFIG_SECTION_ACCOUNT, "resource_id", "/subscriptions/a",
+			{"subscriptions/a", "/a b", "/a\"b"}, "beginning with /subscriptions/"},
+		{CONFIG_SECTION_ACCOUNT, "federated_token_file", "/a", {"a", "file:/a"},
+			"expected an absolute path"},
+		{CONFIG_SECTION_ACCOUNT, "run_as", "root", {"no-such-user-of-this-host"},
+			"expected a user that exists"},
+		{CONFIG_SECTION_ACCOUNT, "send_certificate_chain", "yes", {"maybe"},
+			"expected yes or no"},
+		{CONFIG_SECTION_ACCOUNT, "client_secret", "file:/a", {"c2VjcmV0"},
+			"a secret never stands in the configuration itself"},
 		{CONFIG_SECTION_ACCOUNT, "account_key", "file:/a",
 			{"c2VjcmV0", "key:x", "file:a", "env:a b", "credential:"}, ""},
 		{CONFIG_SECTION_ACCOUNT, "secondary_account_key", "file:/a", {"c2VjcmV0"},

@@ -1,169 +1,15 @@
+#include "base/clock.h"
 #include "base/text.h"
+#include "credential/shared_token.h"
 #include "upstream/upstream.h"
 
+#include "tls_server.h"
 #include "unit.h"
-
-#include <arpa/inet.h>
-#include <errno.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
-#include <pthread.h>
-#include <sys/socket.h>
 
 #define ACCOUNT_ID "11111111-2222-3333-4444-55555555aAbB"
 #define KEY_ONE "FirstKeyFirstKeyFirstKeyFirstKeyFirstKeyFi8="
 #define KEY_TWO "SecondKeySecond/Second+SecondKeySecondKeySe="
 #define EXPIRES_ON INT64_C(1709337600)
-
-/* ---- a TLS server that gives one scripted answer after another ---------------------------------
- */
-
-#define REQUESTS_MAX 64
-
-struct server {
-	EVP_PKEY *key;
-	X509 *certificate; /* its own authority */
-	SSL_CTX *context;
-	char ca_file[64];
-	char origin[64];
-	int listen_fd;
-	pthread_t thread;
-	const char *const *answers; /* the last one for all that follow; NULL: wait for the end */
-	pthread_mutex_t lock; /* guards what follows */
-	int fd; /* the connection being served, or -1 */
-	unsigned count;
-	char requests[REQUESTS_MAX][2048];
-};
-
-static bool read_request(SSL *tls, char *request, size_t size)
-{
-	size_t len = 0;
-	request[0] = '\0';
-	while (strstr(request, "\r\n\r\n") == NULL) {
-		int got = SSL_read(tls, request + len, (int)(size - 1 - len));
-		if (got <= 0)
-			return false;
-		len += (size_t)got;
-		request[len] = '\0';
-	}
-	return true;
-}
-
-/* The answer to this request, or NULL. */
-static const char *take_request(struct server *server, const char *request)
-{
-	pthread_mutex_lock(&server->lock);
-	unsigned number = server->count++ % REQUESTS_MAX;
-	strcpy(server->requests[number], request);
-	const char *answer = server->answers[0];
-	if (answer != NULL && server->answers[1] != NULL)
-		server->answers++;
-	pthread_mutex_unlock(&server->lock);
-	return answer;
-}
-
-static void *serve(void *context)
-{
-	struct server *server = context;
-	for (;;) {
-		int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-		if (fd < 0 && errno == EINTR)
-			continue;
-		if (fd < 0)
-			return NULL;
-		pthread_mutex_lock(&server->lock);
-		server->fd = fd;
-		pthread_mutex_unlock(&server->lock);
-		SSL *tls = SSL_new(server->context);
-		SSL_set_fd(tls, fd);
-		char request[2048];
-		if (SSL_accept(tls) == 1)
-			while (read_request(tls, request, sizeof(request))) {
-				const char *answer = take_request(server, request);
-				if (answer != NULL)
-					SSL_write(tls, answer, (int)strlen(answer));
-			}
-		SSL_free(tls);
-		pthread_mutex_lock(&server->lock);
-		server->fd = -1;
-		pthread_mutex_unlock(&server->lock);
-		close(fd);
-	}
-}
-
-static void make_certificate(struct server *server)
-{
-	X509V3_CTX context;
-	X509 *certificate = X509_new();
-	server->certificate = certificate;
-	server->key = EVP_EC_gen("P-256");
-	X509_set_version(certificate, 2);
-	ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
-	X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
-	X509_gmtime_adj(X509_getm_notAfter(certificate), 86400);
-	X509_set_pubkey(certificate, server->key);
-	X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC,
-		(const unsigned char *)"the STS of the test", -1, -1, 0);
-	X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
-	X509V3_set_ctx(&context, certificate, certificate, NULL, NULL, 0);
-	X509_EXTENSION *extension =
-		X509V3_EXT_conf_nid(NULL, &context, NID_subject_alt_name, "IP:127.0.0.1");
-	X509_add_ext(certificate, extension, -1);
-	X509_EXTENSION_free(extension);
-	ck_assert_int_gt(X509_sign(certificate, server->key, EVP_sha256()), 0);
-	strcpy(server->ca_file, "/tmp/test_mixed_reality.XXXXXX");
-	FILE *file = fdopen(mkstemp(server->ca_file), "w");
-	ck_assert_ptr_nonnull(file);
-	ck_assert_int_eq(PEM_write_X509(file, certificate), 1);
-	ck_assert_int_eq(fclose(file), 0);
-}
-
-static void server_start(struct server *server, const char *const *answers)
-{
-	struct sockaddr_in address = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(address);
-	signal(SIGPIPE, SIG_IGN);
-	memset(server, 0, sizeof(*server));
-	make_certificate(server);
-	server->context = SSL_CTX_new(TLS_server_method());
-	ck_assert_int_eq(SSL_CTX_use_certificate(server->context, server->certificate), 1);
-	ck_assert_int_eq(SSL_CTX_use_PrivateKey(server->context, server->key), 1);
-	server->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ck_assert_int_eq(bind(server->listen_fd, (struct sockaddr *)&address, len), 0);
-	ck_assert_int_eq(getsockname(server->listen_fd, (struct sockaddr *)&address, &len), 0);
-	ck_assert_int_eq(listen(server->listen_fd, 16), 0);
-	snprintf(server->origin, sizeof(server->origin), "https://127.0.0.1:%u",
-		ntohs(address.sin_port));
-	server->answers = answers;
-	server->fd = -1;
-	pthread_mutex_init(&server->lock, NULL);
-	ck_assert_int_eq(pthread_create(&server->thread, NULL, serve, server), 0);
-}
-
-static void server_stop(struct server *server)
-{
-	shutdown(server->listen_fd, SHUT_RDWR);
-	pthread_mutex_lock(&server->lock);
-	if (server->fd >= 0)
-		shutdown(server->fd, SHUT_RDWR);
-	pthread_mutex_unlock(&server->lock);
-	pthread_join(server->thread, NULL);
-	close(server->listen_fd);
-	SSL_CTX_free(server->context);
-	X509_free(server->certificate);
-	EVP_PKEY_free(server->key);
-	pthread_mutex_destroy(&server->lock);
-	unlink(server->ca_file);
-}
-
-static unsigned count_of(struct server *server)
-{
-	pthread_mutex_lock(&server->lock);
-	unsigned count = server->count;
-	pthread_mutex_unlock(&server->lock);
-	return count;
-}
 
 /* ---- a credential that does as it is told ------------------------------------------------------
  */
@@ -180,38 +26,62 @@ struct scripted {
 	unsigned asked;
 	unsigned refused;
 	unsigned accepted;
-	bearer_done_fn done; /* while one is being waited for */
-	void *context;
+	bool is_entra; /* the bearers are access tokens, and so may be shared */
+	struct loop *loop;
+	struct loop_timer timer;
+	struct credential_call call;
+	bool is_asked; /* one is being waited for */
 };
 
 static void answer_bearer(struct scripted *self)
 {
-	bearer_done_fn done = self->done;
-	self->done = NULL;
+	self->is_asked = false;
 	if (self->fails) {
 		struct error err = ERROR_INIT;
 		error_set(&err, ERR_SECRET_SOURCE, "no bearer today");
-		done(self->context, NULL, &err);
+		self->call.done(self->call.context, NULL, &err);
 		return;
 	}
 	/* It lives until the function returns, and no longer. */
-	struct secret *bearer = secret_from(secret_bytes(self->bearers[self->current]),
-		secret_len(self->bearers[self->current]));
-	done(self->context, bearer, NULL);
-	secret_free(bearer);
+	struct access_token token = {
+		.token = secret_from(secret_bytes(self->bearers[self->current]),
+			secret_len(self->bearers[self->current])),
+		.dead_at_ms = self->is_entra ? loop_now_ms(self->loop) + 3600000 : INT64_MAX,
+		.refresh_at_ms = -1,
+		.is_account_key = !self->is_entra,
+	};
+	self->call.done(self->call.context, &token, NULL);
+	secret_free(token.token);
 }
 
-static void scripted_get_bearer(struct credential *credential, struct http_client *client,
-	bearer_done_fn done, void *context)
+static void on_bearer_timer(void *context)
+{
+	answer_bearer(context);
+}
+
+static struct credential_call *scripted_ask(struct credential *credential, const char *scope,
+	struct loop *loop, credential_done_fn done, void *context, struct error *err)
 {
 	struct scripted *self = (struct scripted *)credential;
-	ck_assert_ptr_nonnull(client);
-	ck_assert_ptr_null(self->done);
+	ck_assert_ptr_nonnull(scope);
+	ck_assert(!self->is_asked);
+	(void)err;
 	self->asked++;
-	self->done = done;
-	self->context = context;
+	self->is_asked = true;
+	self->loop = loop;
+	self->call = (struct credential_call){credential, done, context};
+	self->timer.fire = on_bearer_timer;
+	self->timer.context = self;
 	if (!self->is_late)
-		answer_bearer(self);
+		ck_assert_int_eq(loop_timer_set(loop, &self->timer, 0), 0);
+	return &self->call;
+}
+
+static void scripted_cancel(struct credential_call *call)
+{
+	struct scripted *self = (struct scripted *)call->credential;
+	loop_timer_cancel(self->loop, &self->timer);
+	self->is_asked = false;
 }
 
 static bool scripted_refused(
@@ -236,7 +106,8 @@ static void scripted_accepted(struct credential *credential)
 
 static const struct credential_kind scripted_kind = {
 	.name = "scripted",
-	.get_bearer = scripted_get_bearer,
+	.ask = scripted_ask,
+	.cancel = scripted_cancel,
 	.refused = scripted_refused,
 	.accepted = scripted_accepted,
 };
@@ -244,7 +115,8 @@ static const struct credential_kind scripted_kind = {
 /* Without what is optional. */
 static const struct credential_kind plain_kind = {
 	.name = "plain",
-	.get_bearer = scripted_get_bearer,
+	.ask = scripted_ask,
+	.cancel = scripted_cancel,
 };
 
 /* ---- an exchange with all that it needs --------------------------------------------------------
@@ -253,7 +125,7 @@ static const struct credential_kind plain_kind = {
 struct scene {
 	struct secret_memory before;
 	struct server server;
-	struct http_client *client;
+	struct loop *loop;
 	struct account_settings account;
 	struct scripted credential;
 	struct upstream_exchange *exchange;
@@ -287,8 +159,8 @@ static void scene_open(struct scene *scene, const char *const *answers)
 	memset(scene, 0, sizeof(*scene));
 	secret_memory_usage(&scene->before);
 	server_start(&scene->server, answers);
-	scene->client = http_client_new(&err);
-	ck_assert_ptr_nonnull(scene->client);
+	scene->loop = loop_new(&clock_system, &err);
+	ck_assert_ptr_nonnull(scene->loop);
 	scene->account = (struct account_settings){
 		.name = strdup("anchors"),
 		.kind = strdup("mixed_reality"),
@@ -308,7 +180,7 @@ static void scene_start(struct scene *scene)
 {
 	scene->calls = 0;
 	scene->exchange = upstream_mixed_reality.start(
-		&scene->account, &scene->credential.credential, scene->client, on_done, scene);
+		&scene->account, &scene->credential.credential, scene->loop, on_done, scene);
 	/* Either it is there, or the end was told. */
 	ck_assert((scene->exchange == NULL) == (scene->calls == 1));
 }
@@ -316,7 +188,7 @@ static void scene_start(struct scene *scene)
 static void scene_finish(struct scene *scene)
 {
 	while (scene->calls == 0)
-		http_client_run(scene->client, 1000);
+		loop_run(scene->loop, 1000);
 	ck_assert_int_eq(scene->calls, 1);
 }
 
@@ -325,20 +197,15 @@ static void scene_close(struct scene *scene)
 {
 	struct secret_memory after;
 	for (int i = 0; i < 3; i++)
-		http_client_run(scene->client, 0);
-	http_client_free(scene->client);
+		loop_run(scene->loop, 0);
+	shared_token_free_all(&scene->credential.credential);
+	loop_free(scene->loop);
 	secret_free(scene->credential.bearers[0]);
 	secret_free(scene->credential.bearers[1]);
 	account_settings_clear(&scene->account);
 	server_stop(&scene->server);
 	secret_memory_usage(&after);
 	ck_assert_uint_eq(after.bytes_in_use, scene->before.bytes_in_use);
-}
-
-static const char *text_of(char *out, size_t size, const char *head, const char *body)
-{
-	snprintf(out, size, "%sContent-Length: %zu\r\n\r\n%s", head, strlen(body), body);
-	return out;
 }
 
 /* A token whose payload is `claims`. */
@@ -439,9 +306,9 @@ START_TEST(lets_the_token_be_taken)
 	struct secret *taken = NULL;
 	scene_open(&scene, answers);
 	upstream_mixed_reality.start(
-		&scene.account, &scene.credential.credential, scene.client, take_token, &taken);
+		&scene.account, &scene.credential.credential, scene.loop, take_token, &taken);
 	while (taken == NULL)
-		http_client_run(scene.client, 1000);
+		loop_run(scene.loop, 1000);
 	ck_assert_str_eq(secret_bytes(taken), good_token());
 	secret_free(taken);
 	scene_close(&scene);
@@ -479,24 +346,6 @@ START_TEST(does_without_what_a_credential_may_leave_out)
 	scene_close(&scene);
 }
 END_TEST
-
-/* The value of a header in the request, copied, or "" when it is not there exactly once. */
-static const char *header_of(const char *request, const char *name, char out[256])
-{
-	size_t len = strlen(name);
-	unsigned count = 0;
-	out[0] = '\0';
-	for (const char *at = strstr(request, "\r\n"); at != NULL; at = strstr(at, "\r\n")) {
-		at += 2;
-		if (strncasecmp(at, name, len) != 0 || at[len] != ':')
-			continue;
-		snprintf(out, 256, "%.*s", (int)strcspn(at + len + 2, "\r"), at + len + 2);
-		count++;
-	}
-	if (count != 1)
-		out[0] = '\0';
-	return out;
-}
 
 START_TEST(sends_the_request_of_the_protocol)
 {
@@ -804,7 +653,7 @@ START_TEST(refuses_an_answer_without_a_token)
 		{"{\"AccessToken\":5}", "AccessToken"},
 		{"{\"AccessToken\":{}}", "AccessToken"},
 		{"{\"AccessToken\":[\"a.b.c\"]}", "AccessToken"},
-		{"{\"AccessToken\":\"\"}", "JWT"},
+		{"{\"AccessToken\":\"\"}", "AccessToken"},
 		{"{\"AccessToken\":\"opaque\"}", "JWT"},
 		{"{\"AccessToken\":\"a.!.c\"}", "JWT"},
 		{"{\"AccessToken\":\"a..c\"}", "JWT"},
@@ -919,15 +768,14 @@ END_TEST
 /* ---- the credential ----------------------------------------------------------------------------
  */
 
-START_TEST(fails_at_once_when_the_credential_does)
+START_TEST(fails_when_the_credential_does)
 {
 	struct scene scene;
 	const char *const answers[] = {NULL};
 	scene_open(&scene, answers);
 	scene.credential.fails = true;
 	scene_start(&scene);
-	ck_assert_ptr_null(scene.exchange);
-	ck_assert_int_eq(scene.calls, 1);
+	scene_finish(&scene);
 	assert_failed(&scene, ERR_SECRET_SOURCE, 0);
 	ck_assert_str_eq(scene.err.message, "no bearer today");
 	scene_close(&scene);
@@ -945,7 +793,7 @@ START_TEST(waits_for_a_credential_that_answers_later)
 	scene_start(&scene);
 	ck_assert_ptr_nonnull(scene.exchange);
 	for (int i = 0; i < 3; i++)
-		http_client_run(scene.client, 0);
+		loop_run(scene.loop, 0);
 	ck_assert_uint_eq(count_of(&scene.server), 0);
 	answer_bearer(&scene.credential);
 	scene_finish(&scene);
@@ -1054,12 +902,9 @@ static void cancel(struct scene *scene)
 	ck_assert_ptr_nonnull(scene->exchange);
 	upstream_mixed_reality.cancel(scene->exchange);
 	/* Whatever the server does now is no business of the exchange any more. */
-	pthread_mutex_lock(&scene->server.lock);
-	if (scene->server.fd >= 0)
-		shutdown(scene->server.fd, SHUT_RDWR);
-	pthread_mutex_unlock(&scene->server.lock);
+	server_hang_up(&scene->server);
 	for (int i = 0; i < 5; i++)
-		http_client_run(scene->client, 5);
+		loop_run(scene->loop, 5);
 	ck_assert_int_eq(scene->calls, 0);
 	scene_close(scene);
 }
@@ -1092,7 +937,7 @@ START_TEST(is_cancelled_while_it_waits_for_the_answer)
 	scene_open(&scene, answers);
 	scene_start(&scene);
 	while (count_of(&scene.server) == 0)
-		http_client_run(scene.client, 5);
+		loop_run(scene.loop, 5);
 	cancel(&scene);
 }
 END_TEST
@@ -1104,9 +949,9 @@ START_TEST(is_cancelled_in_the_middle_of_the_answer)
 	scene_open(&scene, answers);
 	scene_start(&scene);
 	while (count_of(&scene.server) == 0)
-		http_client_run(scene.client, 5);
+		loop_run(scene.loop, 5);
 	for (int i = 0; i < 5; i++)
-		http_client_run(scene.client, 5);
+		loop_run(scene.loop, 5);
 	cancel(&scene);
 }
 END_TEST
@@ -1120,7 +965,7 @@ START_TEST(is_cancelled_while_it_waits_for_the_other_bearer)
 	scene.credential.is_late_once_refused = true;
 	scene_start(&scene);
 	while (scene.credential.asked < 2)
-		http_client_run(scene.client, 5);
+		loop_run(scene.loop, 5);
 	cancel(&scene);
 }
 END_TEST
@@ -1144,7 +989,7 @@ UNIT_MAIN("mixed_reality", gives_the_token_and_its_times, lets_the_token_be_take
 	withholds_what_repeats_the_credential, withholds_the_credential_in_other_spellings,
 	withholds_words_as_long_as_a_token, refuses_an_answer_without_a_token,
 	refuses_a_token_without_an_expiry, takes_json_only, refuses_an_answer_that_is_too_long,
-	passes_on_why_there_was_no_answer, fails_at_once_when_the_credential_does,
+	passes_on_why_there_was_no_answer, fails_when_the_credential_does,
 	waits_for_a_credential_that_answers_later, tries_another_bearer_when_one_was_refused,
 	ends_when_every_bearer_was_refused, ends_when_the_other_bearer_cannot_be_had,
 	withholds_a_bearer_of_another_form, is_cancelled_while_it_waits_for_the_bearer,

@@ -1,5 +1,6 @@
 #include "refresher.h"
 
+#include "base/http_client.h"
 #include "base/log.h"
 #include "token/schedule.h"
 
@@ -22,7 +23,7 @@ struct upstream_exchange {
 	struct upstream_exchange *next;
 	const struct account_settings *account;
 	struct credential *credential;
-	struct http_client *client;
+	struct loop *loop;
 	struct http_flight *flight;
 	upstream_done_fn done;
 	void *context;
@@ -31,7 +32,7 @@ struct upstream_exchange {
 /* What the scripted upstream does with the exchanges that begin from now on. */
 enum manner {
 	AT_ONCE, /* from within start() */
-	LATER, /* from within http_client_run() */
+	LATER, /* from within loop_run() */
 	WHEN_RELEASED, /* likewise, but not before `is_released` */
 };
 
@@ -41,7 +42,7 @@ static struct {
 	struct registry registry;
 	struct refresher *refresher;
 	pthread_t thread; /* where start() was called */
-	struct http_client *client;
+	struct loop *loop;
 
 	enum manner manner;
 	bool is_released;
@@ -50,6 +51,11 @@ static struct {
 	int64_t lifetime_s;
 	int64_t server_date_s;
 	bool has_bad_token;
+	bool gives_the_same; /* token once more */
+	int64_t dead_in_ms; /* 0: not told, and so below */
+	int64_t refresh_in_ms;
+	bool is_static;
+	const char *notice;
 
 	unsigned started;
 	unsigned rounds; /* of exchanges that are held back */
@@ -132,7 +138,7 @@ static void let_it_look(void)
 	for (int i = 0; i < 3; i++) {
 		lock();
 		unsigned before = atomic_load(&stage.clock_reads);
-		http_client_wake(stage.client);
+		loop_wake(stage.loop);
 		while (atomic_load(&stage.clock_reads) < before + 2)
 			pthread_cond_wait(&stage.changed, &stage.lock);
 		unlock();
@@ -143,7 +149,7 @@ static void set_time(int64_t boottime_ms)
 {
 	lock();
 	atomic_store(&stage.boottime_ms, boottime_ms);
-	http_client_wake(stage.client);
+	loop_wake(stage.loop);
 	unlock();
 }
 
@@ -179,11 +185,21 @@ static void end_exchange(struct upstream_exchange *exchange)
 		err.http_status = 499;
 		strcpy(err.correlation_vector, "cv");
 	} else {
-		snprintf(words, sizeof(words), "%s%u%s", token_start, ++stage.tokens,
+		stage.tokens += stage.gives_the_same ? 0 : 1;
+		snprintf(words, sizeof(words), "%s%u%s", token_start, stage.tokens,
 			stage.has_bad_token ? "\n" : "");
 		token.token = secret_from(words, strlen(words));
 		token.expires_on = TODAY_S + stage.lifetime_s;
 		token.server_date_s = stage.server_date_s;
+		token.dead_at_ms = stage.dead_in_ms == 0
+					   ? 0
+					   : atomic_load(&stage.boottime_ms) + stage.dead_in_ms;
+		token.refresh_at_ms = stage.refresh_in_ms == 0 ? 0
+							       : atomic_load(&stage.boottime_ms) +
+									 stage.refresh_in_ms;
+		token.is_static = stage.is_static;
+		token.given_by = "a member";
+		token.notice = stage.notice;
 	}
 	bool has_failed = stage.failure != ERR_NONE;
 	tell();
@@ -196,14 +212,15 @@ static void end_exchange(struct upstream_exchange *exchange)
 static void on_flight(void *context, struct http_response *response, const struct error *err);
 
 /*
- * A way to be called from http_client_run(): what is no https URL fails in there, without a packet
+ * A way to be called from loop_run(): what is no https URL fails in there, without a packet
  * on any network. As long as the exchange is held back, it goes round.
  */
 static void go_round(struct upstream_exchange *exchange)
 {
 	static const struct http_request request = {.url = "http://127.0.0.1:1/", .body_max = 1};
 	struct error err = ERROR_INIT;
-	exchange->flight = http_client_get(exchange->client, &request, on_flight, exchange, &err);
+	exchange->flight =
+		http_client_send(loop_http(exchange->loop), &request, on_flight, exchange, &err);
 	ck_assert_ptr_nonnull(exchange->flight);
 }
 
@@ -225,22 +242,21 @@ static void on_flight(void *context, struct http_response *response, const struc
 }
 
 static struct upstream_exchange *stage_start(const struct account_settings *account,
-	struct credential *credential, struct http_client *client, upstream_done_fn done,
-	void *context)
+	struct credential *credential, struct loop *loop, upstream_done_fn done, void *context)
 {
 	struct upstream_exchange *exchange = calloc(1, sizeof(*exchange));
 	ck_assert_ptr_nonnull(exchange);
 	*exchange = (struct upstream_exchange){
 		.account = account,
 		.credential = credential,
-		.client = client,
+		.loop = loop,
 		.done = done,
 		.context = context,
 	};
 	lock();
 	stage.started++;
 	stage.thread = pthread_self();
-	stage.client = client;
+	stage.loop = loop;
 	stage.last_credential = credential;
 	snprintf(stage.last_account, sizeof(stage.last_account), "%s", account->name);
 	bool is_at_once = stage.manner == AT_ONCE;
@@ -256,7 +272,7 @@ static struct upstream_exchange *stage_start(const struct account_settings *acco
 
 static void stage_cancel(struct upstream_exchange *exchange)
 {
-	http_client_cancel(exchange->client, exchange->flight);
+	http_client_cancel(loop_http(exchange->loop), exchange->flight);
 	free(exchange);
 	lock();
 	stage.cancelled++;
@@ -264,7 +280,11 @@ static void stage_cancel(struct upstream_exchange *exchange)
 	unlock();
 }
 
-static const struct upstream stage_upstream = {"scripted", stage_start, stage_cancel};
+static const struct upstream stage_upstream = {
+	.kind = "scripted",
+	.start = stage_start,
+	.cancel = stage_cancel,
+};
 
 /* ---- the answers -------------------------------------------------------------------------------
  */
@@ -368,6 +388,7 @@ static void adopt(struct account *const *accounts, size_t count)
 		list[i] = accounts[i];
 		struct credential *credential = calloc(1, sizeof(*credential));
 		credential->kind = &stage_kind;
+		credential->references = 1;
 		extras[i] = (struct refresher_account){credential, &stage_upstream};
 	}
 	lock();
@@ -567,6 +588,126 @@ START_TEST(takes_the_longest_life_that_a_token_can_claim)
 	ck_assert_int_eq(view.parts.expires_on, INT64_C(1) << 53);
 	ck_assert_int_gt(view.parts.dead_at_ms, START_MS);
 	ck_assert_int_gt(view.report.next_ms, START_MS);
+	scene_close();
+}
+END_TEST
+
+START_TEST(takes_a_life_that_is_known_better_than_from_the_expiry)
+{
+	scene_open();
+	stage.dead_in_ms = 1234567;
+	adopt_one("a");
+	struct view view = look_after_changes("a", 2);
+	ck_assert_int_eq(view.parts.dead_at_ms, START_MS + 1234567);
+	ck_assert_int_eq(view.parts.expires_on, TODAY_S + DAY_S);
+	scene_close();
+}
+END_TEST
+
+START_TEST(refreshes_when_the_upstream_wants_it)
+{
+	scene_open();
+	stage.refresh_in_ms = 20000000;
+	adopt_one("a");
+	struct view view = look_after_changes("a", 2);
+	int64_t life_ms = DAY_S * 1000 - 1000;
+	ck_assert_int_ge(view.report.next_ms, START_MS + 20000000);
+	ck_assert_int_le(view.report.next_ms, START_MS + 20000000 + (life_ms - 20000000) / 10);
+	scene_close();
+}
+END_TEST
+
+START_TEST(keeps_what_it_has_when_the_same_token_comes_again)
+{
+	scene_open();
+	adopt_one("a");
+	struct view first = look_after_changes("a", 2);
+	lock();
+	stage.gives_the_same = true;
+	unlock();
+	atomic_store(&stage.realtime_s, TODAY_S + 7);
+	set_time(first.report.next_ms);
+	struct view view = look_after_changes("a", 3);
+	assert_same_token(&first, &view);
+	ck_assert_int_eq(view.report.refreshed_on, TODAY_S + 7);
+	ck_assert_int_eq(view.report.next_ms,
+		first.report.next_ms + (first.parts.dead_at_ms - first.report.next_ms) / 2);
+	/* When it has expired, it is not kept. */
+	set_time(first.parts.dead_at_ms);
+	view = look_after_changes("a", 4);
+	ck_assert_ptr_ne(view.snapshot, first.snapshot);
+	scene_close();
+}
+END_TEST
+
+START_TEST(tells_who_gave_the_token)
+{
+	scene_open();
+	adopt_one("a");
+	struct view view = look_after_changes("a", 2);
+	ck_assert_str_eq(view.report.given_by, "a member");
+	lock();
+	stage.failure = ERR_NETWORK;
+	unlock();
+	set_time(view.report.next_ms);
+	view = look_after_changes("a", 3);
+	ck_assert_str_eq(view.report.given_by, "a member"); /* the last one that did */
+	scene_close();
+}
+END_TEST
+
+START_TEST(reports_what_someone_should_look_at)
+{
+	scene_open();
+	stage.notice = "the certificate expires";
+	adopt_one("a");
+	struct view view = look_after_changes("a", 2);
+	ck_assert_str_eq(view.report.notice, "the certificate expires");
+	ck_assert_int_eq(view.report.error.code, ERR_NONE);
+	/* Also with a token that is there already. */
+	lock();
+	stage.notice = "it expires soon";
+	stage.gives_the_same = true;
+	unlock();
+	set_time(view.report.next_ms);
+	view = look_after_changes("a", 3);
+	ck_assert_str_eq(view.report.notice, "it expires soon");
+	lock();
+	stage.notice = "";
+	unlock();
+	set_time(view.report.next_ms);
+	view = look_after_changes("a", 4);
+	ck_assert_str_eq(view.report.notice, "");
+	scene_close();
+}
+END_TEST
+
+START_TEST(looks_at_a_static_token_as_often_as_it_wants)
+{
+	scene_open();
+	stage.is_static = true;
+	stage.dead_in_ms = DAY_S * 1000;
+	stage.refresh_in_ms = 10000;
+	adopt_one("a");
+	struct view first = look_after_changes("a", 2);
+	ck_assert(first.report.is_static);
+	ck_assert_int_eq(first.report.next_ms, START_MS + 10000);
+	ck_assert_int_eq(first.parts.dead_at_ms, START_MS + DAY_S * 1000);
+	lock();
+	stage.gives_the_same = true;
+	stage.dead_in_ms -= 10000;
+	unlock();
+	set_time(first.report.next_ms);
+	struct view view = look_after_changes("a", 3);
+	assert_same_token(&first, &view);
+	ck_assert_int_eq(view.report.next_ms, START_MS + 20000);
+	/* And takes the next one when it is there. */
+	lock();
+	stage.gives_the_same = false;
+	unlock();
+	set_time(view.report.next_ms);
+	view = look_after_changes("a", 4);
+	ck_assert_str_eq(view.token, "eyJ.token.number-2");
 	scene_close();
 }
 END_TEST
@@ -1094,7 +1235,7 @@ START_TEST(readers_see_neither_a_gap_nor_what_is_freed)
 			/* Time goes by as the refresher looks at it. */
 			while (read_count(&stage.ended) < ended + 2) {
 				lock();
-				http_client_wake(stage.client);
+				loop_wake(stage.loop);
 				unlock();
 				sched_yield();
 			}
@@ -1111,8 +1252,12 @@ END_TEST
 UNIT_MAIN("refresher", publishes_token_and_report, publishes_what_arrives_later,
 	measures_the_life_by_the_upstreams_clock, measures_the_life_by_its_own_clock_without_a_date,
 	refuses_a_token_that_is_dead_on_arrival, takes_the_longest_life_that_a_token_can_claim,
-	keeps_the_token_whatever_fails, reports_a_failure_before_the_first_token,
-	obeys_a_retry_after, asks_when_it_is_due_and_not_before, asks_once_however_long_it_takes,
+	takes_a_life_that_is_known_better_than_from_the_expiry,
+	refreshes_when_the_upstream_wants_it, keeps_what_it_has_when_the_same_token_comes_again,
+	tells_who_gave_the_token, reports_what_someone_should_look_at,
+	looks_at_a_static_token_as_often_as_it_wants, keeps_the_token_whatever_fails,
+	reports_a_failure_before_the_first_token, obeys_a_retry_after,
+	asks_when_it_is_due_and_not_before, asks_once_however_long_it_takes,
 	keeps_what_names_the_same_token, drops_what_names_another_token,
 	begins_again_what_is_under_way, begins_again_a_refresh_under_way_and_keeps_the_token,
 	tries_again_at_once_after_a_failure, counts_on_when_it_fails_after_an_adoption,

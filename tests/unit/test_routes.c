@@ -1179,6 +1179,225 @@ START_TEST(stops_when_nobody_is_there)
 }
 END_TEST
 
+/* ---- logins ------------------------------------------------------------------------------------
+ */
+
+static unsigned wakes;
+
+static void on_wake(void *context)
+{
+	++*(unsigned *)context;
+}
+
+/* The account "anchors", to which somebody can log in. */
+static struct account *open_login_scene(void)
+{
+	struct account_table *table = make_table();
+	table->accounts[0]->settings.has_login = true;
+	scene_open_with(table, 100, 1);
+	wakes = 0;
+	registry.wake = on_wake;
+	registry.wake_context = &wakes;
+	return table->accounts[0];
+}
+
+static void give_login(struct account *account, enum account_login_state state)
+{
+	struct account_login *login = calloc(1, sizeof(*login));
+	ck_assert_ptr_nonnull(login);
+	login->state = state;
+	login->error = ERROR_INIT;
+	if (state == ACCOUNT_LOGIN_PENDING) {
+		strcpy(login->user_code, "ABCD-1234");
+		strcpy(login->verification_uri, "https://login.example/device");
+		strcpy(login->message, "enter ABCD-1234");
+		login->expires_ms = clock_boottime_ms(&clock_system) + 900500;
+		login->interval_s = 5;
+	}
+	if (state == ACCOUNT_LOGIN_FAILED)
+		error_set(&login->error, ERR_DENIED, "the sign-in was declined");
+	account_publish_login(&registry, account, login);
+}
+
+/* Ask for the login; the answer's object, to be put. */
+static struct json_object *ask_login(const char *method, int status)
+{
+	struct reply reply = ask(method, "/v1/accounts/anchors/login", "");
+	ck_assert_msg(reply.status == status, "%d: %s", reply.status, reply.body);
+	ck_assert_str_eq(header_of(&reply, "Cache-Control"), "no-store");
+	struct json_object *root = json_tokener_parse(reply.body);
+	ck_assert_msg(root != NULL, "%s", reply.body);
+	ck_assert_int_eq(json_object_object_length(root), 8);
+	free(reply.body);
+	return root;
+}
+
+static void assert_login_state(const char *method, int status, const char *state)
+{
+	struct json_object *root = ask_login(method, status);
+	ck_assert_str_eq(json_object_get_string(json_object_object_get(root, "state")), state);
+	ck_assert_str_eq(
+		json_object_get_string(json_object_object_get(root, "account")), "anchors");
+	bool is_pending = strcmp(state, "pending") == 0;
+	static const char *const members[] = {
+		"user_code", "verification_uri", "message", "expires_in", "interval"};
+	for (size_t i = 0; i < UNIT_COUNT(members); i++) {
+		struct json_object *member = NULL;
+		ck_assert(json_object_object_get_ex(root, members[i], &member));
+		ck_assert_msg((member != NULL) == is_pending, "%s while %s", members[i], state);
+	}
+	struct json_object *error = NULL;
+	ck_assert(json_object_object_get_ex(root, "error", &error));
+	ck_assert_msg((error != NULL) == (strcmp(state, "failed") == 0), "%s", state);
+	json_object_put(root);
+}
+
+START_TEST(tells_how_far_a_login_is)
+{
+	struct account *account = open_login_scene();
+	assert_login_state("GET", 200, "none");
+	give_login(account, ACCOUNT_LOGIN_STARTING);
+	assert_login_state("GET", 200, "starting");
+	give_login(account, ACCOUNT_LOGIN_PENDING);
+	assert_login_state("GET", 200, "pending");
+	give_login(account, ACCOUNT_LOGIN_DONE);
+	assert_login_state("GET", 200, "done");
+	give_login(account, ACCOUNT_LOGIN_FAILED);
+	assert_login_state("GET", 200, "failed");
+	/* To look is not to ask. */
+	ck_assert_uint_eq(atomic_load(&account->requests), 0);
+	ck_assert_uint_eq(wakes, 0);
+	scene_close();
+}
+END_TEST
+
+START_TEST(shows_the_code_of_a_login)
+{
+	struct account *account = open_login_scene();
+	give_login(account, ACCOUNT_LOGIN_PENDING);
+	struct json_object *root = ask_login("GET", 200);
+	static const char *const members[][2] = {
+		{"user_code", "ABCD-1234"},
+		{"verification_uri", "https://login.example/device"},
+		{"message", "enter ABCD-1234"},
+	};
+	for (size_t i = 0; i < UNIT_COUNT(members); i++)
+		ck_assert_str_eq(
+			json_object_get_string(json_object_object_get(root, members[i][0])),
+			members[i][1]);
+	ck_assert_int_eq(json_object_get_int64(json_object_object_get(root, "interval")), 5);
+	int64_t left_s = json_object_get_int64(json_object_object_get(root, "expires_in"));
+	ck_assert_int_ge(left_s, 800);
+	ck_assert_int_le(left_s, 900);
+	json_object_put(root);
+	scene_close();
+}
+END_TEST
+
+START_TEST(says_why_a_login_failed)
+{
+	struct account *account = open_login_scene();
+	give_login(account, ACCOUNT_LOGIN_FAILED);
+	struct json_object *root = ask_login("GET", 200);
+	struct json_object *error = json_object_object_get(root, "error");
+	ck_assert_str_eq(json_object_get_string(json_object_object_get(error, "code")), "denied");
+	ck_assert_str_eq(json_object_get_string(json_object_object_get(error, "message")),
+		"the sign-in was declined");
+	json_object_put(root);
+	scene_close();
+}
+END_TEST
+
+START_TEST(asks_for_a_login_by_post_and_wakes_who_does_it)
+{
+	struct account *account = open_login_scene();
+	assert_login_state("POST", 202, "starting");
+	ck_assert_uint_eq(atomic_load(&account->requests), ACCOUNT_REQUEST_LOGIN);
+	ck_assert(atomic_load(&registry.has_requests));
+	ck_assert_uint_eq(wakes, 1);
+	/* Until it is done, whatever there was before does not count. */
+	assert_login_state("GET", 200, "starting");
+	give_login(account, ACCOUNT_LOGIN_FAILED);
+	assert_login_state("GET", 200, "starting");
+	atomic_store(&account->requests, 0);
+	assert_login_state("GET", 200, "failed");
+	scene_close();
+}
+END_TEST
+
+START_TEST(joins_a_login_that_is_under_way)
+{
+	struct account *account = open_login_scene();
+	give_login(account, ACCOUNT_LOGIN_STARTING);
+	assert_login_state("POST", 202, "starting");
+	give_login(account, ACCOUNT_LOGIN_PENDING);
+	assert_login_state("POST", 202, "pending");
+	ck_assert_uint_eq(atomic_load(&account->requests), 0);
+	ck_assert_uint_eq(wakes, 0);
+	scene_close();
+}
+END_TEST
+
+START_TEST(begins_another_login_after_the_last)
+{
+	struct account *account = open_login_scene();
+	give_login(account, ACCOUNT_LOGIN_DONE);
+	assert_login_state("POST", 202, "starting");
+	ck_assert_uint_eq(atomic_load(&account->requests), ACCOUNT_REQUEST_LOGIN);
+	scene_close();
+}
+END_TEST
+
+START_TEST(remembers_when_somebody_asked_about_a_login)
+{
+	static const char *const methods[] = {"GET", "POST"};
+	struct account *account = open_login_scene();
+	for (size_t i = 0; i < UNIT_COUNT(methods); i++) {
+		atomic_store(&account->login_asked_ms, 0);
+		int64_t before_ms = clock_boottime_ms(&clock_system);
+		json_object_put(ask_login(methods[i], i == 0 ? 200 : 202));
+		ck_assert_int_ge(atomic_load(&account->login_asked_ms), before_ms);
+	}
+	scene_close();
+}
+END_TEST
+
+START_TEST(refuses_a_login_that_there_cannot_be)
+{
+	static const char *const methods[] = {"GET", "POST"};
+	struct account *account = open_login_scene();
+	account->settings.has_login = false;
+	for (size_t i = 0; i < UNIT_COUNT(methods); i++) {
+		assert_error(ask(methods[i], "/v1/accounts/anchors/login", ""), 409, "no_login",
+			"account_key, which nobody logs in to");
+		assert_error(ask(methods[i], "/v1/accounts/nobody/login", ""), 404, "not_found",
+			"no account of this name");
+		assert_error(ask(methods[i], "/v1/accounts/anchors/login?x=1", ""), 400,
+			"bad_request", "'x'");
+	}
+	ck_assert_uint_eq(atomic_load(&account->requests), 0);
+	scene_close();
+}
+END_TEST
+
+START_TEST(answers_get_head_and_post_for_a_login_and_no_more)
+{
+	static const char *const methods[] = {"PUT", "DELETE", "PATCH", "OPTIONS", "post"};
+	open_login_scene();
+	for (size_t i = 0; i < UNIT_COUNT(methods); i++) {
+		struct reply reply = ask(methods[i], "/v1/accounts/anchors/login", "");
+		ck_assert_str_eq(header_of(&reply, "Allow"), "GET, HEAD, POST");
+		assert_error(reply, 405, "method_not_allowed", "GET, HEAD and POST only");
+	}
+	assert_status(ask("HEAD", "/v1/accounts/anchors/login", ""), 200, "HEAD");
+	assert_status(
+		ask("POST", "/v1/accounts/anchors/login", "Content-Length: 0\r\n"), 202, "POST");
+	assert_error(ask("POST", "/v1/accounts/anchors/login", "Content-Length: 2\r\n\r\n{}"), 413,
+		"body_not_allowed", "nothing here takes one");
+	scene_close();
+}
+END_TEST
+
 UNIT_MAIN("routes", gives_the_token_as_json, gives_the_token_in_other_forms,
 	reads_the_accept_header, answers_head_as_get_without_the_body, tells_why_there_is_no_token,
 	tells_that_there_is_no_default_account, finds_each_path_and_no_other,
@@ -1191,4 +1410,8 @@ UNIT_MAIN("routes", gives_the_token_as_json, gives_the_token_in_other_forms,
 	is_ready_when_every_required_account_has_a_token, serves_on_several_listeners,
 	changes_its_listeners_while_it_serves, finishes_an_open_answer_of_a_listener_that_goes,
 	finishes_an_open_answer_when_it_stops, waits_no_longer_than_its_grace_when_it_stops,
+	tells_how_far_a_login_is, shows_the_code_of_a_login, says_why_a_login_failed,
+	asks_for_a_login_by_post_and_wakes_who_does_it, joins_a_login_that_is_under_way,
+	begins_another_login_after_the_last, remembers_when_somebody_asked_about_a_login,
+	refuses_a_login_that_there_cannot_be, answers_get_head_and_post_for_a_login_and_no_more,
 	answers_what_arrived_before_it_stopped, stops_when_nobody_is_there)

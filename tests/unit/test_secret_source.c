@@ -217,6 +217,30 @@ START_TEST(reads_a_file_without_the_white_space_around)
 }
 END_TEST
 
+START_TEST(reads_a_binary_file_as_it_is)
+{
+	struct error err = ERROR_INIT;
+	const struct secret_source source = {
+		SECRET_SOURCE_FILE, (char *)write_bytes("binary", "\n \0x\0 \n", 7), NULL};
+	struct secret *secret = secret_source_read_binary(&source, &err);
+	ck_assert_msg(secret != NULL, "%s", err.message);
+	ck_assert_uint_eq(secret_len(secret), 7);
+	ck_assert_mem_eq(secret_bytes(secret), "\n \0x\0 \n", 7);
+	secret_free(secret);
+}
+END_TEST
+
+START_TEST(refuses_a_binary_file_without_a_byte)
+{
+	struct error err = ERROR_INIT;
+	const struct secret_source source = {
+		SECRET_SOURCE_FILE, (char *)write_bytes("binary", "", 0), NULL};
+	ck_assert_ptr_null(secret_source_read_binary(&source, &err));
+	ck_assert_int_eq(err.code, ERR_SECRET_SOURCE);
+	ck_assert_ptr_nonnull(strstr(err.message, "is empty"));
+}
+END_TEST
+
 START_TEST(reads_files_of_every_length_up_to_the_longest)
 {
 	static const size_t lens[] = {1, 2047, 2048, 2049, 4096, 6144, 65535, SECRET_SOURCE_MAX};
@@ -561,6 +585,7 @@ END_TEST
 UNIT_MAIN("secret_source", knows_the_three_kinds_of_source,
 	refuses_what_is_no_source_without_showing_it, describes_no_source_as_nothing,
 	reads_nothing_from_no_source, reads_a_file_without_the_white_space_around,
+	reads_a_binary_file_as_it_is, refuses_a_binary_file_without_a_byte,
 	reads_files_of_every_length_up_to_the_longest, reads_a_file_anew_each_time,
 	refuses_a_file_that_is_too_long, refuses_a_file_without_a_secret,
 	refuses_a_file_that_is_not_there, refuses_what_is_no_regular_file_and_never_waits_for_it,

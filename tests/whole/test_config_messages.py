@@ -145,7 +145,7 @@ MISTAKES = {
     ),
     "kind": (
         account(kind="mixed_realty"),
-        "FILE:5: [account anchors]: kind: found 'mixed_realty', expected mixed_reality",
+        "FILE:5: [account anchors]: kind: found 'mixed_realty', expected mixed_reality, entra",
     ),
     "account_id": (
         account(account_id="4711"),
@@ -171,7 +171,10 @@ MISTAKES = {
     ),
     "credential": (
         account(credential="password"),
-        "FILE:5: [account anchors]: credential: found 'password', expected account_key",
+        "FILE:5: [account anchors]: credential: found 'password', expected account_key, "
+        "client_secret, client_certificate, client_assertion, workload_identity, "
+        "managed_identity, device_code, azure_cli, azure_developer_cli, azure_powershell, "
+        "static_token, environment, default; or several, in order",
     ),
     "key file without its slash": (
         account(account_key="file:anchors.key"),
@@ -193,7 +196,7 @@ MISTAKES = {
             "FILE:1: [account anchors]: 'account_id' is missing: the account's identifier, a UUID",
             "FILE:1: [account anchors]: 'account_domain' is missing: the account's domain, such as "
             "eastus2.mixedreality.azure.com",
-            "FILE:1: [account anchors]: account_key is missing: write account_key = "
+            "FILE:1: [account anchors]: 'account_key' is missing: where the account's key is: "
             "credential:NAME, file:/PATH or env:NAME",
         ],
     ),
@@ -276,7 +279,8 @@ VARIABLES = {
         (
             {"MIXEDREALITY_ACCOUNT_KEY": None},
             "neither MIXEDREALITY_ACCOUNT_KEY_FILE nor MIXEDREALITY_ACCOUNT_KEY is set; set "
-            "one of them",
+            "one of them, or the AZURE_* variables of a credential of Microsoft Entra ID (for a "
+            "managed identity AZURE_TOKEN_CREDENTIALS=ManagedIdentityCredential)",
         ),
         (
             {"MIXEDREALITY_ACCOUNT_KEY_FILE": "/key"},

@@ -179,7 +179,15 @@ def test_the_account_shows_the_error_of(scene, state, fault, request):
     error = account["last_error"]
     assert account["state"] == state
     assert account["failures"] >= 1
-    assert set(error) == {"code", "message", "status", "correlation_vector", "at"}
+    assert set(error) == {
+        "code",
+        "message",
+        "status",
+        "correlation_vector",
+        "upstream_code",
+        "correlation_id",
+        "at",
+    }
     assert (error["code"], error["status"]) == (code, number)
     assert abs(error["at"] - time.time()) < 600
     assert account["endpoint"] in error["message"]

@@ -229,6 +229,9 @@ def test_an_account_is_described(asked):
         "refreshed_on": int,
         "failures": int,
         "last_error": type(None),
+        "notice": type(None),
+        "scope": type(None),
+        "credential_in_use": str,
     }
     assert (described["name"], described["state"]) == ("anchors", "valid")
     assert described["expires_on"] == asked.token()["expires_on"]

@@ -1,4 +1,4 @@
-#include "upstream/detail.h"
+#include "base/detail.h"
 
 #include "base/error.h"
 #include "base/text.h"
@@ -8,6 +8,9 @@
 
 /* A longer word may be a key or a token. */
 #define LONGEST_SHOWN_WORD 40
+
+/* What of an answer is looked at: more than any message has room for. */
+#define LONGEST_LOOKED_AT ((size_t)4096)
 
 /* So many bytes of a credential in a row are more than chance. */
 #define WINDOW 8
@@ -44,6 +47,8 @@ static struct secret *unescape(const char *words, size_t len)
 
 bool detail_repeats(const struct secret *line, size_t secret_offset, const char *words, size_t len)
 {
+	if (line == NULL)
+		return false;
 	const char *credential = secret_bytes(line) + secret_offset;
 	size_t credential_len = secret_len(line) - secret_offset;
 	size_t window = credential_len < WINDOW ? credential_len : WINDOW;
@@ -57,14 +62,17 @@ bool detail_repeats(const struct secret *line, size_t secret_offset, const char 
 }
 
 void detail_copy(const struct secret *line, size_t secret_offset, const char *words, size_t len,
-	char out[DETAIL_MAX])
+	char *out, size_t out_size)
 {
+	/* More is never shown; and to look for the credential in a long page takes its time. */
+	if (len > LONGEST_LOOKED_AT)
+		len = LONGEST_LOOKED_AT;
 	if (detail_repeats(line, secret_offset, words, len)) {
 		strcpy(out, "(withheld: it repeats the credential)"); // NOLINT
 		return;
 	}
 	size_t written = 0;
-	for (size_t i = 0; i < len && written < DETAIL_MAX - 1;) {
+	for (size_t i = 0; i < len && written < out_size - 1;) {
 		size_t run = 0;
 		while (i + run < len && is_token_letter(words[i + run]))
 			run++;
@@ -73,7 +81,7 @@ void detail_copy(const struct secret *line, size_t secret_offset, const char *wo
 			i += run;
 		} else {
 			out[written++] = words[i++];
-			for (; run > 1 && written < DETAIL_MAX - 1; run--)
+			for (; run > 1 && written < out_size - 1; run--)
 				out[written++] = words[i++];
 		}
 	}
@@ -82,7 +90,7 @@ void detail_copy(const struct secret *line, size_t secret_offset, const char *wo
 }
 
 void detail_of_body(const struct secret *line, size_t secret_offset,
-	const struct secret *body_secret, char out[DETAIL_MAX])
+	const struct secret *body_secret, char *out, size_t out_size)
 {
 	const char *body = secret_bytes(body_secret);
 	size_t len = secret_len(body_secret);
@@ -106,11 +114,12 @@ void detail_of_body(const struct secret *line, size_t secret_offset,
 			text_appendf(&words, "%s%s", words.len > 0 ? ": " : "",
 				json_object_get_string(message));
 		if (text_string(&words) != NULL)
-			detail_copy(line, secret_offset, text_string(&words), words.len, out);
+			detail_copy(
+				line, secret_offset, text_string(&words), words.len, out, out_size);
 	} else if (len == 0) {
 		strcpy(out, "an empty body"); // NOLINT
 	} else {
-		detail_copy(line, secret_offset, body, len, out);
+		detail_copy(line, secret_offset, body, len, out, out_size);
 	}
 	json_object_put(root);
 }
