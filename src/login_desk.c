@@ -125,7 +125,7 @@ void login_desk_begin(struct login_desk *desk)
 	desk->login = desk->credential->kind->login(
 		desk->credential, desk->account->settings.scope, loop, on_changed, desk, &err);
 	if (desk->login != NULL)
-		publish(desk, desk->login->now);
+		on_changed(desk, desk->login->now); /* it may be another account's, and far on */
 	else
 		end_with_error(desk, &err);
 }

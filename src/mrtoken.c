@@ -38,7 +38,8 @@ static const struct cli_verb verbs[] = {
 		0, login_run},
 	{"check", NULL, "check a configuration, without a daemon",
 		"Prints what was understood; or every problem, on standard error. With --probe it\n"
-		"tries what the daemon would do for the account, once, and says what it finds, one\n"
+		"tries what the daemon would do for the account, once, and says what it finds, "
+		"one\n"
 		"credential after the other. It needs the right to read the account's secrets.\n",
 		CLI_OPTION_CONFIG | CLI_OPTION_PROBE, check_run},
 };

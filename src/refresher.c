@@ -300,6 +300,8 @@ static void on_login_done(void *context)
 			other->upstream->cancel(other->exchange);
 		other->exchange = NULL;
 		shared_token_forget(other->credential);
+		if (other->credential->kind->reconsider != NULL)
+			other->credential->kind->reconsider(other->credential);
 		heap_put(&refresher->heap, &other->timer, 0);
 	}
 }

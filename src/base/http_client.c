@@ -256,6 +256,8 @@ static bool flight_configure(struct http_flight *flight)
 {
 	CURL *easy = flight->easy;
 	struct curl_slist *headers = flight->headers;
+	/* A certificate to be trusted is one to be shown. */
+	bool may_be_plain = flight->is_for_host && flight->thumbprint[0] == '\0';
 	if (flight->secret_header.data != NULL) {
 		flight->secret_header.next = headers;
 		headers = &flight->secret_header;
@@ -288,7 +290,7 @@ static bool flight_configure(struct http_flight *flight)
 	curl_easy_setopt(easy, CURLOPT_SHARE, flight->client->share);
 	if (curl_easy_setopt(easy, CURLOPT_URL, flight->url) != CURLE_OK ||
 		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,
-			flight->is_for_host ? "http,https" : "https") != CURLE_OK ||
+			may_be_plain ? "http,https" : "https") != CURLE_OK ||
 		(flight->is_for_host && curl_easy_setopt(easy, CURLOPT_NOPROXY, "*") != CURLE_OK) ||
 		curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) !=
 			CURLE_OK ||

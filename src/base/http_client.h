@@ -38,7 +38,8 @@ struct http_request {
 	bool is_for_host;
 	/*
 	 * SHA-1 of the server's certificate in DER form, as 40 hexadecimal digits: it is trusted,
-	 * whatever its name and issuer, and no other is. NULL: the usual check.
+	 * whatever its name and issuer, and no other is; and only https will do. NULL: the usual
+	 * check.
 	 */
 	const char *server_thumbprint;
 	int64_t connect_timeout_ms; /* 0: HTTP_CONNECT_TIMEOUT_MS */

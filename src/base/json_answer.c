@@ -33,7 +33,9 @@ struct json_object *json_answer_parse(const struct secret *body, struct error *e
 	struct json_object *root =
 		json_tokener_parse_ex(tokener, secret_bytes(body), (int)secret_len(body));
 	json_tokener_free(tokener);
-	if (json_object_is_type(root, json_type_object))
+	/* To json-c a zero byte is the end, whatever stands behind it. */
+	if (json_object_is_type(root, json_type_object) &&
+		memchr(secret_bytes(body), '\0', secret_len(body)) == NULL)
 		return root;
 	json_object_put(root);
 	error_set(err, ERR_UPSTREAM_FORMAT, "the body is not a complete JSON object");

@@ -62,10 +62,15 @@ static _Noreturn void give_up(int report_fd, enum step step)
 	_exit(written == (ssize_t)sizeof(report) ? 127 : 126);
 }
 
+/*
+ * All of them, by the kernel's own call: glibc keeps two to itself that signal() will not touch,
+ * and that a parent such as make may have left ignored.
+ */
 static void reset_signals(void)
 {
+	static const unsigned long default_action[8]; /* the kernel's struct, all zero: SIG_DFL */
 	for (int number = 1; number < NSIG; number++)
-		signal(number, SIG_DFL); /* not of all: those that cannot be caught need none */
+		syscall(SYS_rt_sigaction, number, default_action, NULL, (size_t)8);
 }
 
 /* Close whatever is open from `first` on. Returns 0 or -1. */

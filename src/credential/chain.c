@@ -155,6 +155,12 @@ void chain_accepted(struct credential *credential)
 		member->kind->accepted(member);
 }
 
+/* Which member works may be another one now. */
+static void chain_reconsider(struct credential *credential)
+{
+	((struct chain *)credential)->has_worked = false;
+}
+
 struct credential *const *chain_members(const struct credential *credential, size_t *count)
 {
 	const struct chain *chain = (const struct chain *)credential;
@@ -212,6 +218,7 @@ const struct credential_kind credential_chain = {
 	.cancel = chain_cancel,
 	.refused = chain_refused,
 	.accepted = chain_accepted,
+	.reconsider = chain_reconsider,
 	.members = chain_members,
 	.close = chain_close,
 };

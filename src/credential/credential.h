@@ -151,6 +151,9 @@ struct credential_kind {
 	/* Wait no longer. A login that nobody waits for is over. */
 	void (*leave_login)(struct credential_login *login);
 
+	/* Of a chain: somebody has logged in, so that all members are tried again. Optional. */
+	void (*reconsider)(struct credential *credential);
+
 	/*
 	 * Of a chain: its members, in order, and how many. Optional.
 	 */

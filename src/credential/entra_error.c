@@ -107,7 +107,7 @@ static enum error_code meaning_of(int code, int status)
 static void first_line(const char *description, const struct secret *shown, char *out, size_t size)
 {
 	/* The code stands before it already, where words that repeat a secret do not. */
-	description += code_of(description) == 0 ? 0 : strcspn(description, ":") + 1;
+	description += code_of(description) == 0 ? 0 : strcspn(description, ":");
 	description += strspn(description, ": ");
 	size_t len = strcspn(description, "\r\n");
 	const char *trace = strstr(description, " Trace ID:");

@@ -4,6 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
+
+/*
+ * A file system tells times in steps, of a few milliseconds or of two seconds: a file that was
+ * changed so shortly before it was read may have been changed since then and look the same.
+ */
+#define SETTLED_S 3
 
 struct live_secret {
 	const char *key;
@@ -14,6 +21,7 @@ struct live_secret {
 	bool is_binary;
 	uint64_t version;
 	struct stat seen; /* of the file, as it was read */
+	bool is_settled; /* then: another content would have looked different */
 };
 
 static struct live_secret *no_memory(struct live_secret *live, struct error *err)
@@ -114,28 +122,39 @@ static bool is_same(const struct stat *a, const struct stat *b)
 	       a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-const struct secret *live_secret_get(struct live_secret *live, uint64_t *version, struct error *err)
+/* Read the file if it may be another one now. Returns 0, or -1 with *err. */
+static int follow_file(struct live_secret *live, struct error *err)
 {
 	struct stat now;
-	if (live->file.kind == SECRET_SOURCE_FILE) {
-		/* Looked at before it is read: what changes in between is read again next time. */
-		if (stat(live->file.name, &now) != 0) {
-			error_set_errno(err, errno, "cannot open %s", live->file.name);
-			err->code = ERR_SECRET_SOURCE;
-			describe(live, err);
-			return NULL;
-		}
-		if (live->secret == NULL || !is_same(&now, &live->seen)) {
-			struct secret *secret = read_now(live, &live->file, err);
-			if (secret == NULL) {
-				describe(live, err);
-				return NULL;
-			}
-			secret_free(live->secret);
-			live->secret = secret;
-			live->seen = now;
-			live->version++;
-		}
+	/* Looked at before it is read: what changes in between is read again next time. */
+	if (stat(live->file.name, &now) != 0) {
+		error_set_errno(err, errno, "cannot open %s", live->file.name);
+		err->code = ERR_SECRET_SOURCE;
+		return -1;
+	}
+	if (live->secret != NULL && live->is_settled && is_same(&now, &live->seen))
+		return 0;
+	struct secret *secret = read_now(live, &live->file, err);
+	if (secret == NULL)
+		return -1;
+	time_t age_s = time(NULL) - now.st_ctim.tv_sec;
+	live->seen = now;
+	live->is_settled = age_s >= SETTLED_S;
+	if (secret_equal(secret, live->secret)) {
+		secret_free(secret);
+		return 0;
+	}
+	secret_free(live->secret);
+	live->secret = secret;
+	live->version++;
+	return 0;
+}
+
+const struct secret *live_secret_get(struct live_secret *live, uint64_t *version, struct error *err)
+{
+	if (live->file.kind == SECRET_SOURCE_FILE && follow_file(live, err) != 0) {
+		describe(live, err);
+		return NULL;
 	}
 	if (version != NULL)
 		*version = live->version;

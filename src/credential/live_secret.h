@@ -16,8 +16,12 @@ struct live_secret;
 
 /*
  * The main thread. A variable is read now, and wiped from the environment; a file is not opened
- * yet. source  copied; SECRET_SOURCE_NONE is an error key     the key of the configuration that
- * names it, for messages; a constant Returns NULL with *err. Free with live_secret_free().
+ * yet.
+ *
+ * source  copied; SECRET_SOURCE_NONE is an error
+ * key     the key of the configuration that names it, for messages; a constant
+ *
+ * Returns NULL with *err. Free with live_secret_free().
  */
 struct live_secret *live_secret_open(
 	const struct secret_source *source, const char *key, struct error *err);
@@ -35,7 +39,9 @@ struct live_secret *live_secret_open_file(const char *path, const char *key, str
 /*
  * The secret as it is now, without white space around it; owned by `live`, valid until the next
  * call. The refresh thread.
- * version  a number that is another one whenever the secret was read anew; or NULL
+ *
+ * version  a number that is another one whenever the secret is; or NULL
+ *
  * Returns NULL with *err: ERR_SECRET_SOURCE, worded with the key and where it is configured.
  */
 const struct secret *live_secret_get(

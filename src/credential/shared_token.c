@@ -1,5 +1,7 @@
 #include "credential/shared_token.h"
 
+#include "token/schedule.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,7 +113,9 @@ static bool is_fresh(const struct shared_token *shared, int64_t now_ms)
 static int64_t quiet_ms(const struct error *err)
 {
 	if (err->retry_after_s > 0)
-		return err->retry_after_s * 1000;
+		return 1000 * (err->retry_after_s < SCHEDULE_RETRY_AFTER_MAX_S
+					      ? err->retry_after_s
+					      : SCHEDULE_RETRY_AFTER_MAX_S);
 	switch (err->code) {
 	case ERR_NETWORK:
 	case ERR_TLS:
@@ -128,6 +132,18 @@ static int64_t quiet_ms(const struct error *err)
 	}
 }
 
+/* Whether the older one will do for who waits, where no new one can be had. */
+static bool has_older(const struct token_wait *wait)
+{
+	return wait->takes_older && is_good(wait->shared, loop_now_ms(wait->loop));
+}
+
+static void give_present(struct token_wait *wait)
+{
+	wait->shared->token.is_cached = true;
+	wait->done(wait->context, &wait->shared->token, NULL);
+}
+
 /* Call all back who waited. Each may ask again, or cancel another one. */
 static void serve(struct shared_token *shared, struct access_token *token, const struct error *err)
 {
@@ -135,12 +151,10 @@ static void serve(struct shared_token *shared, struct access_token *token, const
 		list_put(&shared->served, list_pop(&shared->waiting));
 	while (shared->served != NULL) {
 		struct token_wait *wait = list_pop(&shared->served);
-		bool has_older = token == NULL && wait->takes_older &&
-				 is_good(shared, loop_now_ms(wait->loop));
-		if (has_older)
-			shared->token.is_cached = true;
-		wait->done(
-			wait->context, has_older ? &shared->token : token, has_older ? NULL : err);
+		if (token == NULL && has_older(wait))
+			give_present(wait);
+		else
+			wait->done(wait->context, token, err);
 		free(wait);
 	}
 }
@@ -186,25 +200,33 @@ static int join_call(struct token_wait *wait, struct error *err)
 	return 0;
 }
 
+/* The failure of before, and how long it is still the answer. */
+static void give_failure(struct token_wait *wait)
+{
+	struct error err = wait->shared->failure;
+	if (err.retry_after_s > 0)
+		err.retry_after_s =
+			(wait->shared->failed_until_ms - loop_now_ms(wait->loop) + 999) / 1000;
+	wait->done(wait->context, NULL, &err);
+}
+
 /* What was there when it was asked for; unless it has gone since. */
 static void on_timer(void *context)
 {
 	struct token_wait *wait = context;
-	struct shared_token *shared = wait->shared;
+	const struct shared_token *shared = wait->shared;
 	int64_t now_ms = loop_now_ms(wait->loop);
 	struct error err = ERROR_INIT;
 	bool has_failed = now_ms < shared->failed_until_ms;
-	if (is_fresh(shared, now_ms) ||
-		(has_failed && wait->takes_older && is_good(shared, now_ms))) {
-		shared->token.is_cached = true;
-		wait->done(wait->context, &shared->token, NULL);
-	} else if (has_failed) {
-		wait->done(wait->context, NULL, &shared->failure);
-	} else if (join_call(wait, &err) == 0) {
+	bool is_there = is_fresh(shared, now_ms);
+	if (!is_there && !has_failed && join_call(wait, &err) == 0)
 		return;
-	} else {
+	if (is_there || has_older(wait))
+		give_present(wait);
+	else if (has_failed)
+		give_failure(wait);
+	else
 		wait->done(wait->context, NULL, &err);
-	}
 	free(wait);
 }
 
@@ -227,13 +249,18 @@ struct token_wait *shared_token_ask(struct credential *credential, const char *s
 	wait->timer.fire = on_timer;
 	wait->timer.context = wait;
 	bool is_there = is_fresh(shared, now_ms) || now_ms < shared->failed_until_ms;
-	int result = 0;
-	if (is_there && loop_timer_set(loop, &wait->timer, 0) != 0)
-		result = error_set(err, ERR_NO_MEMORY, "cannot ask for a token: out of memory");
-	else if (!is_there)
-		result = join_call(wait, err);
-	if (result == 0)
+	struct error asking = ERROR_INIT;
+	if (!is_there && join_call(wait, &asking) == 0)
 		return wait;
+	/* One that cannot even be asked will be once more, from within the loop. */
+	if (!is_there && !has_older(wait)) {
+		*err = asking;
+		free(wait);
+		return NULL;
+	}
+	if (loop_timer_set(loop, &wait->timer, 0) == 0)
+		return wait;
+	error_set(err, ERR_NO_MEMORY, "cannot ask for a token: out of memory");
 	free(wait);
 	return NULL;
 }

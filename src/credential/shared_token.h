@@ -14,7 +14,10 @@
  */
 #define SHARED_TOKEN_LEAST_MS (INT64_C(300) * 1000)
 
-/* For how long a failure is the answer to whoever else asks: by a Retry-After, else this. */
+/*
+ * For how long a failure is the answer to whoever else asks: by a Retry-After, up to
+ * SCHEDULE_RETRY_AFTER_MAX_S, else this.
+ */
 #define SHARED_TOKEN_FAILED_MS INT64_C(1000)
 #define SHARED_TOKEN_REFUSED_MS (INT64_C(30) * 1000)
 
@@ -23,9 +26,12 @@ struct token_wait; /* somebody's asking */
 /*
  * Ask the credential for a token for `scope`. `done` is called once, from within loop_run(), and
  * never before this returns; the access_token and its secret are everybody's, and not to be taken.
+ *
  * takes_older  whether a token that was to be renewed by now, and could not be, will do as long as
  *              it is good
- * Returns what to cancel, valid until `done` is called; or NULL with *err: no memory.
+ *
+ * Returns what to cancel, valid until `done` is called; or NULL with *err: there is no memory, or
+ * the credential cannot even be asked.
  */
 struct token_wait *shared_token_ask(struct credential *credential, const char *scope,
 	bool takes_older, struct loop *loop, credential_done_fn done, void *context,

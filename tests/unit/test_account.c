@@ -206,8 +206,39 @@ START_TEST(tells_its_state_from_token_time_and_last_failure)
 }
 END_TEST
 
+START_TEST(is_expiring_when_a_static_token_nears_its_end)
+{
+	static const struct {
+		bool is_static;
+		const char *notice;
+		enum error_code code;
+		int64_t now_ms;
+		enum account_state expected;
+	} cases[] = {
+		{true, "it expires", ERR_NONE, 0, ACCOUNT_EXPIRING},
+		{true, "", ERR_NONE, 0, ACCOUNT_VALID},
+		{false, "a certificate expires", ERR_NONE, 0, ACCOUNT_VALID},
+		{true, "it expires", ERR_SECRET_SOURCE, 0, ACCOUNT_DEGRADED},
+		{true, "it expires", ERR_NONE, 1000, ACCOUNT_FAILED},
+	};
+	struct snapshot *snapshot = make_snapshot("token");
+	struct account_report *report = make_report(0);
+	for (size_t i = 0; i < UNIT_COUNT(cases); i++) {
+		report->is_static = cases[i].is_static;
+		strcpy(report->notice, cases[i].notice);
+		report->error.code = cases[i].code;
+		enum account_state state = account_state_of(report, snapshot, cases[i].now_ms);
+		ck_assert_msg(
+			state == cases[i].expected, "case %zu: %s", i, account_state_name(state));
+	}
+	free(report);
+	snapshot_free(snapshot);
+}
+END_TEST
+
 START_TEST(names_its_states)
 {
+	ck_assert_str_eq(account_state_name(ACCOUNT_EXPIRING), "expiring");
 	ck_assert_str_eq(account_state_name(ACCOUNT_STARTING), "starting");
 	ck_assert_str_eq(account_state_name(ACCOUNT_VALID), "valid");
 	ck_assert_str_eq(account_state_name(ACCOUNT_DEGRADED), "degraded");
@@ -280,6 +311,72 @@ START_TEST(names_the_same_token_with_and_without_authorities_of_its_own)
 	free(b.ca_file);
 	b.ca_file = NULL;
 	b.is_required = false;
+	ck_assert(account_settings_name_same_token(&a, &b));
+	account_settings_clear(&a);
+	account_settings_clear(&b);
+}
+END_TEST
+
+static struct account_settings make_entra_settings(const char *scope, const char *subject)
+{
+	return (struct account_settings){
+		.name = copy("storage"),
+		.kind = copy("entra"),
+		.scope = copy(scope),
+		.subject = subject == NULL ? NULL : copy(subject),
+		.credential = copy("client_secret"),
+	};
+}
+
+START_TEST(names_the_same_entra_token_by_scope_and_subject)
+{
+	static const struct {
+		const char *scope;
+		const char *subject;
+		bool is_same;
+	} cases[] = {
+		{"https://a/.default", "client 1", true},
+		{"https://b/.default", "client 1", false},
+		{"https://A/.default", "client 1", false},
+		{"https://a/.default", "client 2", false},
+		{"https://a/.default", NULL, false},
+	};
+	for (size_t i = 0; i < UNIT_COUNT(cases); i++) {
+		struct account_settings a = make_entra_settings("https://a/.default", "client 1");
+		struct account_settings b = make_entra_settings(cases[i].scope, cases[i].subject);
+		free(b.credential);
+		b.credential = copy("client_certificate"); /* by other means */
+		ck_assert_msg(
+			account_settings_name_same_token(&a, &b) == cases[i].is_same, "%zu", i);
+		ck_assert_msg(
+			account_settings_name_same_token(&b, &a) == cases[i].is_same, "%zu", i);
+		account_settings_clear(&a);
+		account_settings_clear(&b);
+	}
+}
+END_TEST
+
+START_TEST(takes_no_entra_token_for_one_of_an_account)
+{
+	struct account_settings a = make_entra_settings("https://a/.default", "client 1");
+	struct account_settings b = make_settings("storage", ID);
+	ck_assert(!account_settings_name_same_token(&a, &b));
+	free(b.kind);
+	b.kind = copy("entra");
+	free(b.endpoint);
+	b.endpoint = NULL;
+	ck_assert(!account_settings_name_same_token(&a, &b));
+	ck_assert(!account_settings_name_same_token(&b, &a));
+	account_settings_clear(&a);
+	account_settings_clear(&b);
+}
+END_TEST
+
+START_TEST(says_nothing_of_the_sts_token_by_the_scope_that_it_was_asked_with)
+{
+	struct account_settings a = make_settings("anchors", ID);
+	struct account_settings b = make_settings("anchors", ID);
+	b.scope = copy("https://sts.mixedreality.azure.com//.default");
 	ck_assert(account_settings_name_same_token(&a, &b));
 	account_settings_clear(&a);
 	account_settings_clear(&b);
@@ -594,10 +691,13 @@ END_TEST
 
 UNIT_MAIN("account", starts_without_token_and_without_failure, clears_settings_once_and_again,
 	frees_the_token_that_it_publishes, leaves_the_token_that_it_has_given_away,
-	tells_its_state_from_token_time_and_last_failure, names_its_states,
+	tells_its_state_from_token_time_and_last_failure,
+	is_expiring_when_a_static_token_nears_its_end, names_its_states,
 	is_valid_up_to_and_not_at_its_death, names_the_same_token_by_five_settings_and_no_other,
 	takes_an_account_id_in_either_case_for_the_same,
 	names_the_same_token_with_and_without_authorities_of_its_own,
+	names_the_same_entra_token_by_scope_and_subject, takes_no_entra_token_for_one_of_an_account,
+	says_nothing_of_the_sts_token_by_the_scope_that_it_was_asked_with,
 	finds_by_name_as_it_is_written, finds_by_account_id_in_either_case,
 	finds_the_first_of_several_with_one_account_id, finds_nothing_in_an_empty_table,
 	finds_each_of_ten_thousand, always_keeps_room_for_a_look_up_to_end,

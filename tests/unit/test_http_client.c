@@ -107,7 +107,17 @@ struct server {
 	char last_request[4096];
 };
 
-/* Reads one request without a body. Returns whether there was one. */
+/* How much belongs to the request: its head, and as much behind it as that says; 0: no head yet. */
+static size_t request_len(const char *request)
+{
+	const char *end = strstr(request, "\r\n\r\n");
+	const char *length = strcasestr(request, "\r\nContent-Length: ");
+	return end == NULL ? 0
+			   : (size_t)(end + 4 - request) +
+				     (length == NULL ? 0 : strtoul(length + 18, NULL, 10));
+}
+
+/* Reads one request. Returns whether there was one. */
 static bool read_request(struct link *link)
 {
 	size_t len = 0;
@@ -118,7 +128,7 @@ static bool read_request(struct link *link)
 			return false;
 		len += (size_t)got;
 		link->request[len] = '\0';
-		if (strstr(link->request, "\r\n\r\n") == NULL)
+		if (request_len(link->request) == 0 || len < request_len(link->request))
 			continue;
 		struct server *server = link->server;
 		pthread_mutex_lock(&server->lock);
@@ -803,7 +813,8 @@ static pid_t serve_in_child(struct server *server, int tell_fd, int go_fd)
 	_exit(0);
 }
 
-START_TEST(keeps_no_copy_of_the_secret_line)
+/* Of the secret header line, or of the form. */
+static void assert_no_copy_is_kept(bool is_form)
 {
 	struct server server;
 	int told[2];
@@ -825,7 +836,8 @@ START_TEST(keeps_no_copy_of_the_secret_line)
 		struct pollfd poll_fd = {.fd = told[0], .events = POLLIN};
 		char byte;
 		const struct http_request request = {.url = server.origin,
-			.secret_line = line,
+			.secret_line = is_form ? NULL : line,
+			.form = is_form ? line : NULL,
 			.ca_file = server.ca_file,
 			.body_max = 100};
 		get_with(client, &request, on_done, &outcome);
@@ -847,9 +859,21 @@ START_TEST(keeps_no_copy_of_the_secret_line)
 	unit_assert_exited(status, 0);
 	server_free(&server);
 }
+
+START_TEST(keeps_no_copy_of_the_secret_line)
+{
+	assert_no_copy_is_kept(false);
+}
+END_TEST
+
+START_TEST(keeps_no_copy_of_the_form)
+{
+	assert_no_copy_is_kept(true);
+}
 END_TEST
 #else
 #define keeps_no_copy_of_the_secret_line NULL
+#define keeps_no_copy_of_the_form NULL
 #endif
 
 /* ---- trust -------------------------------------------------------------------------------------
@@ -1555,13 +1579,13 @@ UNIT_MAIN("http_client", gives_status_headers_and_body, gives_every_status_as_an
 	reads_the_last_of_several_answers_to_a_request,
 	sends_a_get_with_the_headers_that_it_was_given,
 	sends_no_authorization_without_a_secret_line, keeps_no_copy_of_the_secret_line,
-	refuses_a_certificate_of_an_unknown_authority, refuses_a_certificate_of_another_host,
-	refuses_an_expired_certificate, refuses_tls_older_than_1_2, takes_tls_1_2_and_1_3,
-	refuses_a_url_that_is_not_https, names_a_ca_file_that_is_missing_or_of_no_use,
-	tells_at_once_that_nobody_listens, tells_at_once_what_fails_at_once,
-	fails_when_the_server_closes_at_any_stage, refuses_what_is_not_http,
-	uses_no_more_connections_to_an_origin_than_it_may, sends_waiting_requests_in_their_order,
-	is_not_held_up_by_another_origin_that_hangs,
+	keeps_no_copy_of_the_form, refuses_a_certificate_of_an_unknown_authority,
+	refuses_a_certificate_of_another_host, refuses_an_expired_certificate,
+	refuses_tls_older_than_1_2, takes_tls_1_2_and_1_3, refuses_a_url_that_is_not_https,
+	names_a_ca_file_that_is_missing_or_of_no_use, tells_at_once_that_nobody_listens,
+	tells_at_once_what_fails_at_once, fails_when_the_server_closes_at_any_stage,
+	refuses_what_is_not_http, uses_no_more_connections_to_an_origin_than_it_may,
+	sends_waiting_requests_in_their_order, is_not_held_up_by_another_origin_that_hangs,
 	goes_on_with_those_that_wait_when_the_first_fail, uses_a_connection_again,
 	lets_a_done_function_send_another, ends_a_request_that_waits, ends_all_requests_that_wait,
 	ends_a_request_under_way, ends_all_requests, ends_a_request_before_anything_was_sent,

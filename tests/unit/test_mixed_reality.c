@@ -3,169 +3,13 @@
 #include "credential/shared_token.h"
 #include "upstream/upstream.h"
 
+#include "tls_server.h"
 #include "unit.h"
-
-#include <arpa/inet.h>
-#include <errno.h>
-#include <openssl/ssl.h>
-#include <openssl/x509v3.h>
-#include <pthread.h>
-#include <sys/socket.h>
 
 #define ACCOUNT_ID "11111111-2222-3333-4444-55555555aAbB"
 #define KEY_ONE "FirstKeyFirstKeyFirstKeyFirstKeyFirstKeyFi8="
 #define KEY_TWO "SecondKeySecond/Second+SecondKeySecondKeySe="
 #define EXPIRES_ON INT64_C(1709337600)
-
-/* ---- a TLS server that gives one scripted answer after another ---------------------------------
- */
-
-#define REQUESTS_MAX 64
-
-struct server {
-	EVP_PKEY *key;
-	X509 *certificate; /* its own authority */
-	SSL_CTX *context;
-	char ca_file[64];
-	char origin[64];
-	int listen_fd;
-	pthread_t thread;
-	const char *const *answers; /* the last one for all that follow; NULL: wait for the end */
-	pthread_mutex_t lock; /* guards what follows */
-	int fd; /* the connection being served, or -1 */
-	unsigned count;
-	char requests[REQUESTS_MAX][2048];
-};
-
-static bool read_request(SSL *tls, char *request, size_t size)
-{
-	size_t len = 0;
-	request[0] = '\0';
-	while (strstr(request, "\r\n\r\n") == NULL) {
-		int got = SSL_read(tls, request + len, (int)(size - 1 - len));
-		if (got <= 0)
-			return false;
-		len += (size_t)got;
-		request[len] = '\0';
-	}
-	return true;
-}
-
-/* The answer to this request, or NULL. */
-static const char *take_request(struct server *server, const char *request)
-{
-	pthread_mutex_lock(&server->lock);
-	unsigned number = server->count++ % REQUESTS_MAX;
-	strcpy(server->requests[number], request);
-	const char *answer = server->answers[0];
-	if (answer != NULL && server->answers[1] != NULL)
-		server->answers++;
-	pthread_mutex_unlock(&server->lock);
-	return answer;
-}
-
-static void *serve(void *context)
-{
-	struct server *server = context;
-	for (;;) {
-		int fd = accept4(server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-		if (fd < 0 && errno == EINTR)
-			continue;
-		if (fd < 0)
-			return NULL;
-		pthread_mutex_lock(&server->lock);
-		server->fd = fd;
-		pthread_mutex_unlock(&server->lock);
-		SSL *tls = SSL_new(server->context);
-		SSL_set_fd(tls, fd);
-		char request[2048];
-		if (SSL_accept(tls) == 1)
-			while (read_request(tls, request, sizeof(request))) {
-				const char *answer = take_request(server, request);
-				if (answer != NULL)
-					SSL_write(tls, answer, (int)strlen(answer));
-			}
-		SSL_free(tls);
-		pthread_mutex_lock(&server->lock);
-		server->fd = -1;
-		pthread_mutex_unlock(&server->lock);
-		close(fd);
-	}
-}
-
-static void make_certificate(struct server *server)
-{
-	X509V3_CTX context;
-	X509 *certificate = X509_new();
-	server->certificate = certificate;
-	server->key = EVP_EC_gen("P-256");
-	X509_set_version(certificate, 2);
-	ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1);
-	X509_gmtime_adj(X509_getm_notBefore(certificate), -60);
-	X509_gmtime_adj(X509_getm_notAfter(certificate), 86400);
-	X509_set_pubkey(certificate, server->key);
-	X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate), "CN", MBSTRING_ASC,
-		(const unsigned char *)"the STS of the test", -1, -1, 0);
-	X509_set_issuer_name(certificate, X509_get_subject_name(certificate));
-	X509V3_set_ctx(&context, certificate, certificate, NULL, NULL, 0);
-	X509_EXTENSION *extension =
-		X509V3_EXT_conf_nid(NULL, &context, NID_subject_alt_name, "IP:127.0.0.1");
-	X509_add_ext(certificate, extension, -1);
-	X509_EXTENSION_free(extension);
-	ck_assert_int_gt(X509_sign(certificate, server->key, EVP_sha256()), 0);
-	strcpy(server->ca_file, "/tmp/test_mixed_reality.XXXXXX");
-	FILE *file = fdopen(mkstemp(server->ca_file), "w");
-	ck_assert_ptr_nonnull(file);
-	ck_assert_int_eq(PEM_write_X509(file, certificate), 1);
-	ck_assert_int_eq(fclose(file), 0);
-}
-
-static void server_start(struct server *server, const char *const *answers)
-{
-	struct sockaddr_in address = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(address);
-	signal(SIGPIPE, SIG_IGN);
-	memset(server, 0, sizeof(*server));
-	make_certificate(server);
-	server->context = SSL_CTX_new(TLS_server_method());
-	ck_assert_int_eq(SSL_CTX_use_certificate(server->context, server->certificate), 1);
-	ck_assert_int_eq(SSL_CTX_use_PrivateKey(server->context, server->key), 1);
-	server->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ck_assert_int_eq(bind(server->listen_fd, (struct sockaddr *)&address, len), 0);
-	ck_assert_int_eq(getsockname(server->listen_fd, (struct sockaddr *)&address, &len), 0);
-	ck_assert_int_eq(listen(server->listen_fd, 16), 0);
-	snprintf(server->origin, sizeof(server->origin), "https://127.0.0.1:%u",
-		ntohs(address.sin_port));
-	server->answers = answers;
-	server->fd = -1;
-	pthread_mutex_init(&server->lock, NULL);
-	ck_assert_int_eq(pthread_create(&server->thread, NULL, serve, server), 0);
-}
-
-static void server_stop(struct server *server)
-{
-	shutdown(server->listen_fd, SHUT_RDWR);
-	pthread_mutex_lock(&server->lock);
-	if (server->fd >= 0)
-		shutdown(server->fd, SHUT_RDWR);
-	pthread_mutex_unlock(&server->lock);
-	pthread_join(server->thread, NULL);
-	close(server->listen_fd);
-	SSL_CTX_free(server->context);
-	X509_free(server->certificate);
-	EVP_PKEY_free(server->key);
-	pthread_mutex_destroy(&server->lock);
-	unlink(server->ca_file);
-}
-
-static unsigned count_of(struct server *server)
-{
-	pthread_mutex_lock(&server->lock);
-	unsigned count = server->count;
-	pthread_mutex_unlock(&server->lock);
-	return count;
-}
 
 /* ---- a credential that does as it is told ------------------------------------------------------
  */
@@ -364,12 +208,6 @@ static void scene_close(struct scene *scene)
 	ck_assert_uint_eq(after.bytes_in_use, scene->before.bytes_in_use);
 }
 
-static const char *text_of(char *out, size_t size, const char *head, const char *body)
-{
-	snprintf(out, size, "%sContent-Length: %zu\r\n\r\n%s", head, strlen(body), body);
-	return out;
-}
-
 /* A token whose payload is `claims`. */
 static const char *token_of(const char *claims)
 {
@@ -508,24 +346,6 @@ START_TEST(does_without_what_a_credential_may_leave_out)
 	scene_close(&scene);
 }
 END_TEST
-
-/* The value of a header in the request, copied, or "" when it is not there exactly once. */
-static const char *header_of(const char *request, const char *name, char out[256])
-{
-	size_t len = strlen(name);
-	unsigned count = 0;
-	out[0] = '\0';
-	for (const char *at = strstr(request, "\r\n"); at != NULL; at = strstr(at, "\r\n")) {
-		at += 2;
-		if (strncasecmp(at, name, len) != 0 || at[len] != ':')
-			continue;
-		snprintf(out, 256, "%.*s", (int)strcspn(at + len + 2, "\r"), at + len + 2);
-		count++;
-	}
-	if (count != 1)
-		out[0] = '\0';
-	return out;
-}
 
 START_TEST(sends_the_request_of_the_protocol)
 {
@@ -1082,10 +902,7 @@ static void cancel(struct scene *scene)
 	ck_assert_ptr_nonnull(scene->exchange);
 	upstream_mixed_reality.cancel(scene->exchange);
 	/* Whatever the server does now is no business of the exchange any more. */
-	pthread_mutex_lock(&scene->server.lock);
-	if (scene->server.fd >= 0)
-		shutdown(scene->server.fd, SHUT_RDWR);
-	pthread_mutex_unlock(&scene->server.lock);
+	server_hang_up(&scene->server);
 	for (int i = 0; i < 5; i++)
 		loop_run(scene->loop, 5);
 	ck_assert_int_eq(scene->calls, 0);

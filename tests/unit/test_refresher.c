@@ -51,6 +51,11 @@ static struct {
 	int64_t lifetime_s;
 	int64_t server_date_s;
 	bool has_bad_token;
+	bool gives_the_same; /* token once more */
+	int64_t dead_in_ms; /* 0: not told, and so below */
+	int64_t refresh_in_ms;
+	bool is_static;
+	const char *notice;
 
 	unsigned started;
 	unsigned rounds; /* of exchanges that are held back */
@@ -180,11 +185,21 @@ static void end_exchange(struct upstream_exchange *exchange)
 		err.http_status = 499;
 		strcpy(err.correlation_vector, "cv");
 	} else {
-		snprintf(words, sizeof(words), "%s%u%s", token_start, ++stage.tokens,
+		stage.tokens += stage.gives_the_same ? 0 : 1;
+		snprintf(words, sizeof(words), "%s%u%s", token_start, stage.tokens,
 			stage.has_bad_token ? "\n" : "");
 		token.token = secret_from(words, strlen(words));
 		token.expires_on = TODAY_S + stage.lifetime_s;
 		token.server_date_s = stage.server_date_s;
+		token.dead_at_ms = stage.dead_in_ms == 0
+					   ? 0
+					   : atomic_load(&stage.boottime_ms) + stage.dead_in_ms;
+		token.refresh_at_ms = stage.refresh_in_ms == 0 ? 0
+							       : atomic_load(&stage.boottime_ms) +
+									 stage.refresh_in_ms;
+		token.is_static = stage.is_static;
+		token.given_by = "a member";
+		token.notice = stage.notice;
 	}
 	bool has_failed = stage.failure != ERR_NONE;
 	tell();
@@ -573,6 +588,126 @@ START_TEST(takes_the_longest_life_that_a_token_can_claim)
 	ck_assert_int_eq(view.parts.expires_on, INT64_C(1) << 53);
 	ck_assert_int_gt(view.parts.dead_at_ms, START_MS);
 	ck_assert_int_gt(view.report.next_ms, START_MS);
+	scene_close();
+}
+END_TEST
+
+START_TEST(takes_a_life_that_is_known_better_than_from_the_expiry)
+{
+	scene_open();
+	stage.dead_in_ms = 1234567;
+	adopt_one("a");
+	struct view view = look_after_changes("a", 2);
+	ck_assert_int_eq(view.parts.dead_at_ms, START_MS + 1234567);
+	ck_assert_int_eq(view.parts.expires_on, TODAY_S + DAY_S);
+	scene_close();
+}
+END_TEST
+
+START_TEST(refreshes_when_the_upstream_wants_it)
+{
+	scene_open();
+	stage.refresh_in_ms = 20000000;
+	adopt_one("a");
+	struct view view = look_after_changes("a", 2);
+	int64_t life_ms = DAY_S * 1000 - 1000;
+	ck_assert_int_ge(view.report.next_ms, START_MS + 20000000);
+	ck_assert_int_le(view.report.next_ms, START_MS + 20000000 + (life_ms - 20000000) / 10);
+	scene_close();
+}
+END_TEST
+
+START_TEST(keeps_what_it_has_when_the_same_token_comes_again)
+{
+	scene_open();
+	adopt_one("a");
+	struct view first = look_after_changes("a", 2);
+	lock();
+	stage.gives_the_same = true;
+	unlock();
+	atomic_store(&stage.realtime_s, TODAY_S + 7);
+	set_time(first.report.next_ms);
+	struct view view = look_after_changes("a", 3);
+	assert_same_token(&first, &view);
+	ck_assert_int_eq(view.report.refreshed_on, TODAY_S + 7);
+	ck_assert_int_eq(view.report.next_ms,
+		first.report.next_ms + (first.parts.dead_at_ms - first.report.next_ms) / 2);
+	/* When it has expired, it is not kept. */
+	set_time(first.parts.dead_at_ms);
+	view = look_after_changes("a", 4);
+	ck_assert_ptr_ne(view.snapshot, first.snapshot);
+	scene_close();
+}
+END_TEST
+
+START_TEST(tells_who_gave_the_token)
+{
+	scene_open();
+	adopt_one("a");
+	struct view view = look_after_changes("a", 2);
+	ck_assert_str_eq(view.report.given_by, "a member");
+	lock();
+	stage.failure = ERR_NETWORK;
+	unlock();
+	set_time(view.report.next_ms);
+	view = look_after_changes("a", 3);
+	ck_assert_str_eq(view.report.given_by, "a member"); /* the last one that did */
+	scene_close();
+}
+END_TEST
+
+START_TEST(reports_what_someone_should_look_at)
+{
+	scene_open();
+	stage.notice = "the certificate expires";
+	adopt_one("a");
+	struct view view = look_after_changes("a", 2);
+	ck_assert_str_eq(view.report.notice, "the certificate expires");
+	ck_assert_int_eq(view.report.error.code, ERR_NONE);
+	/* Also with a token that is there already. */
+	lock();
+	stage.notice = "it expires soon";
+	stage.gives_the_same = true;
+	unlock();
+	set_time(view.report.next_ms);
+	view = look_after_changes("a", 3);
+	ck_assert_str_eq(view.report.notice, "it expires soon");
+	lock();
+	stage.notice = "";
+	unlock();
+	set_time(view.report.next_ms);
+	view = look_after_changes("a", 4);
+	ck_assert_str_eq(view.report.notice, "");
+	scene_close();
+}
+END_TEST
+
+START_TEST(looks_at_a_static_token_as_often_as_it_wants)
+{
+	scene_open();
+	stage.is_static = true;
+	stage.dead_in_ms = DAY_S * 1000;
+	stage.refresh_in_ms = 10000;
+	adopt_one("a");
+	struct view first = look_after_changes("a", 2);
+	ck_assert(first.report.is_static);
+	ck_assert_int_eq(first.report.next_ms, START_MS + 10000);
+	ck_assert_int_eq(first.parts.dead_at_ms, START_MS + DAY_S * 1000);
+	lock();
+	stage.gives_the_same = true;
+	stage.dead_in_ms -= 10000;
+	unlock();
+	set_time(first.report.next_ms);
+	struct view view = look_after_changes("a", 3);
+	assert_same_token(&first, &view);
+	ck_assert_int_eq(view.report.next_ms, START_MS + 20000);
+	/* And takes the next one when it is there. */
+	lock();
+	stage.gives_the_same = false;
+	unlock();
+	set_time(view.report.next_ms);
+	view = look_after_changes("a", 4);
+	ck_assert_str_eq(view.token, "eyJ.token.number-2");
 	scene_close();
 }
 END_TEST
@@ -1117,8 +1252,12 @@ END_TEST
 UNIT_MAIN("refresher", publishes_token_and_report, publishes_what_arrives_later,
 	measures_the_life_by_the_upstreams_clock, measures_the_life_by_its_own_clock_without_a_date,
 	refuses_a_token_that_is_dead_on_arrival, takes_the_longest_life_that_a_token_can_claim,
-	keeps_the_token_whatever_fails, reports_a_failure_before_the_first_token,
-	obeys_a_retry_after, asks_when_it_is_due_and_not_before, asks_once_however_long_it_takes,
+	takes_a_life_that_is_known_better_than_from_the_expiry,
+	refreshes_when_the_upstream_wants_it, keeps_what_it_has_when_the_same_token_comes_again,
+	tells_who_gave_the_token, reports_what_someone_should_look_at,
+	looks_at_a_static_token_as_often_as_it_wants, keeps_the_token_whatever_fails,
+	reports_a_failure_before_the_first_token, obeys_a_retry_after,
+	asks_when_it_is_due_and_not_before, asks_once_however_long_it_takes,
 	keeps_what_names_the_same_token, drops_what_names_another_token,
 	begins_again_what_is_under_way, begins_again_a_refresh_under_way_and_keeps_the_token,
 	tries_again_at_once_after_a_failure, counts_on_when_it_fails_after_an_adoption,

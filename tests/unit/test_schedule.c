@@ -103,6 +103,61 @@ START_TEST(forgets_failures_at_a_success)
 }
 END_TEST
 
+static int64_t wait_with_refresh_in(int64_t lifetime_ms, int64_t refresh_in_ms, double roll)
+{
+	struct schedule schedule = {.failures = 3, .next_ms = 5};
+	schedule_succeeded(&schedule, NOW_MS, lifetime_ms, refresh_in_ms, roll);
+	ck_assert_uint_eq(schedule.failures, 0);
+	return schedule.next_ms - NOW_MS;
+}
+
+START_TEST(refreshes_when_the_upstream_wants_it_and_up_to_a_tenth_of_the_rest_later)
+{
+	ck_assert_int_eq(wait_with_refresh_in(100000, 20000, 0), 20000);
+	ck_assert_int_eq(wait_with_refresh_in(100000, 20000, 0.5), 24000);
+	ck_assert_int_eq(wait_with_refresh_in(100000, 20000, ALMOST_ONE), 27999);
+	/* Before half life or after it. */
+	ck_assert_int_eq(wait_with_refresh_in(DAY_MS, 1000, 0), 1000);
+	ck_assert_int_eq(wait_with_refresh_in(100000, 99990, 0), 99990);
+	ck_assert_int_lt(wait_with_refresh_in(100000, 99990, ALMOST_ONE), 100000);
+	ck_assert_int_eq(wait_with_refresh_in(100000, 1, 0), SCHEDULE_LEAST_MS);
+}
+END_TEST
+
+START_TEST(passes_over_a_wish_that_would_leave_a_gap)
+{
+	static const int64_t refresh_in_ms[] = {0, -1, 100000, 100001, INT64_MAX};
+	for (size_t i = 0; i < UNIT_COUNT(refresh_in_ms); i++)
+		ck_assert_int_eq(wait_with_refresh_in(100000, refresh_in_ms[i], 0), 50000);
+}
+END_TEST
+
+static int64_t wait_after_same(int64_t left_ms, int64_t look_in_ms)
+{
+	struct schedule schedule = {.failures = 3, .next_ms = 5};
+	schedule_same(&schedule, NOW_MS, left_ms, look_in_ms);
+	ck_assert_uint_eq(schedule.failures, 0);
+	return schedule.next_ms - NOW_MS;
+}
+
+START_TEST(asks_for_the_same_token_ever_more_often_but_not_in_a_loop)
+{
+	ck_assert_int_eq(wait_after_same(100000, 0), 50000);
+	ck_assert_int_eq(wait_after_same(50000, 0), 25000);
+	ck_assert_int_eq(wait_after_same(1999, 0), SCHEDULE_LEAST_MS);
+	ck_assert_int_eq(wait_after_same(0, 0), SCHEDULE_LEAST_MS);
+	ck_assert_int_eq(wait_after_same(-5, 0), SCHEDULE_LEAST_MS);
+}
+END_TEST
+
+START_TEST(looks_at_what_nobody_refreshes_when_it_is_told_to)
+{
+	ck_assert_int_eq(wait_after_same(100000, 10000), 10000);
+	ck_assert_int_eq(wait_after_same(5000, 10000), 10000);
+	ck_assert_int_eq(wait_after_same(100000, 1), SCHEDULE_LEAST_MS);
+}
+END_TEST
+
 /* ---- failure -----------------------------------------------------------------------------------
  */
 
@@ -257,8 +312,12 @@ UNIT_MAIN("schedule", is_due_at_once_when_zeroed, refreshes_at_half_life_plus_up
 	leaves_nine_hours_of_outage_to_a_token_of_a_day,
 	never_refreshes_sooner_than_a_second_after_a_token,
 	survives_the_longest_life_that_a_token_can_have, forgets_failures_at_a_success,
-	backs_off_by_doubling_up_to_five_minutes, backs_off_after_more_failures_than_can_be_counted,
-	retries_slowly_what_someone_must_mend, obeys_retry_after_and_adds_up_to_a_tenth,
+	refreshes_when_the_upstream_wants_it_and_up_to_a_tenth_of_the_rest_later,
+	passes_over_a_wish_that_would_leave_a_gap,
+	asks_for_the_same_token_ever_more_often_but_not_in_a_loop,
+	looks_at_what_nobody_refreshes_when_it_is_told_to, backs_off_by_doubling_up_to_five_minutes,
+	backs_off_after_more_failures_than_can_be_counted, retries_slowly_what_someone_must_mend,
+	obeys_retry_after_and_adds_up_to_a_tenth,
 	is_not_hurried_by_retry_after_where_someone_must_act, caps_retry_after_at_an_hour,
 	keeps_backing_off_when_retry_after_is_zero, stays_within_its_bounds_at_any_roll,
 	spreads_those_who_failed_together)

@@ -16,11 +16,14 @@ static unsigned opened;
 static unsigned closed;
 static const char *fails_for; /* the account whose credential cannot be opened */
 
+static const struct credential_kind scripted_kind;
+
 static struct credential *scripted_open(const struct credential_settings *settings,
 	const struct account_settings *account, struct error *err)
 {
 	/* The settings are the configuration's, the account is the new one. */
-	ck_assert_str_eq(settings->account_key.name, account->name);
+	if (settings->kinds[0] == &scripted_kind)
+		ck_assert_str_eq(settings->account_key.name, account->name);
 	if (fails_for != NULL && strcmp(fails_for, account->name) == 0) {
 		error_set(err, ERR_SECRET_SOURCE, "account_key: no such key");
 		return NULL;
@@ -41,6 +44,13 @@ static const struct credential_kind scripted_kind = {
 	.name = "scripted",
 	.open = scripted_open,
 	.close = scripted_close,
+};
+
+static const struct credential_kind shared_kind = {
+	.name = "shared",
+	.open = scripted_open,
+	.close = scripted_close,
+	.is_shared = true,
 };
 
 static const struct upstream upstream_one = {.kind = "one"};
@@ -217,6 +227,94 @@ START_TEST(tells_which_key_cannot_be_read)
 	ck_assert_uint_eq(after.bytes_in_use, before.bytes_in_use);
 	unlink(path);
 	free_accounts(&config);
+}
+END_TEST
+
+/* Accounts of one kind that is shared, which differ by their clients. */
+static void three_shared_accounts(struct config *config, const char *const clients[3])
+{
+	three_accounts(config);
+	for (size_t i = 0; i < 3; i++) {
+		struct credential_settings *credential = &config->accounts[i].credential;
+		credential->kinds[0] = &shared_kind;
+		credential->client_id = strdup(clients[i]);
+		/* Or they would differ by that. */
+		free(credential->account_key.name);
+		credential->account_key.name = strdup(i == 1 ? "two" : "one");
+	}
+}
+
+static void free_shared_accounts(struct config *config)
+{
+	for (size_t i = 0; i < config->account_count; i++)
+		free(config->accounts[i].credential.client_id);
+	free_accounts(config);
+}
+
+START_TEST(gives_accounts_with_the_same_settings_one_credential)
+{
+	static const char *const clients[] = {"x", "y", "x"};
+	struct config config = {0};
+	struct setup_accounts accounts = {0};
+	struct error err = ERROR_INIT;
+	three_shared_accounts(&config, clients);
+	ck_assert_int_eq(setup_accounts_open(&config, NULL, &accounts, &err), 0);
+	ck_assert_ptr_eq(accounts.accounts[0].credential, accounts.accounts[2].credential);
+	ck_assert_ptr_ne(accounts.accounts[0].credential, accounts.accounts[1].credential);
+	ck_assert_uint_eq(opened, 2);
+	setup_accounts_close(&accounts);
+	ck_assert_uint_eq(closed, 2);
+	free_shared_accounts(&config);
+}
+END_TEST
+
+START_TEST(goes_on_with_the_credentials_of_before_when_their_settings_are_the_same)
+{
+	static const char *const clients[] = {"x", "y", "x"};
+	static const char *const new_clients[] = {"x", "z", "x"};
+	struct config config = {0};
+	struct config new_config = {0};
+	struct setup_accounts before = {0};
+	struct setup_accounts after = {0};
+	struct error err = ERROR_INIT;
+	three_shared_accounts(&config, clients);
+	three_shared_accounts(&new_config, new_clients);
+	ck_assert_int_eq(setup_accounts_open(&config, NULL, &before, &err), 0);
+	ck_assert_int_eq(setup_accounts_open(&new_config, before.pool, &after, &err), 0);
+	ck_assert_ptr_eq(after.accounts[0].credential, before.accounts[0].credential);
+	ck_assert_ptr_eq(after.accounts[2].credential, before.accounts[0].credential);
+	ck_assert_ptr_ne(after.accounts[1].credential, before.accounts[1].credential);
+	ck_assert_uint_eq(opened, 3);
+	setup_accounts_close(&before);
+	ck_assert_uint_eq(closed, 1);
+	setup_accounts_close(&after);
+	ck_assert_uint_eq(closed, 3);
+	free_shared_accounts(&config);
+	free_shared_accounts(&new_config);
+}
+END_TEST
+
+START_TEST(leaves_the_credentials_of_before_as_they_are_when_a_new_one_fails)
+{
+	static const char *const clients[] = {"x", "y", "x"};
+	static const char *const new_clients[] = {"x", "z", "x"};
+	struct config config = {0};
+	struct config new_config = {0};
+	struct setup_accounts before = {0};
+	struct setup_accounts after = {0};
+	struct error err = ERROR_INIT;
+	three_shared_accounts(&config, clients);
+	three_shared_accounts(&new_config, new_clients);
+	ck_assert_int_eq(setup_accounts_open(&config, NULL, &before, &err), 0);
+	fails_for = "two";
+	ck_assert_int_eq(setup_accounts_open(&new_config, before.pool, &after, &err), -1);
+	ck_assert_ptr_null(after.pool);
+	ck_assert_uint_eq(closed, 0);
+	ck_assert_uint_eq(before.accounts[0].credential->references, 2);
+	setup_accounts_close(&before);
+	ck_assert_uint_eq(closed, 2);
+	free_shared_accounts(&config);
+	free_shared_accounts(&new_config);
 }
 END_TEST
 
@@ -511,9 +609,11 @@ END_TEST
 
 UNIT_MAIN("setup", makes_the_accounts_in_their_order, makes_no_default_account_where_none_is_named,
 	makes_an_empty_table_of_no_accounts, leaves_nothing_open_when_a_credential_fails,
-	tells_which_key_cannot_be_read, looks_into_the_ca_file_at_once,
-	opens_the_listeners_in_their_order, closes_what_it_opened_when_one_fails,
-	uses_again_what_is_served_already, uses_again_a_socket_whose_section_was_renamed,
-	leaves_what_is_served_when_one_fails, takes_passed_sockets_by_their_names,
-	takes_the_only_socket_for_the_only_listener, tells_that_a_passed_socket_is_of_no_use,
-	adjusts_modes_and_leaves_what_was_passed)
+	tells_which_key_cannot_be_read, gives_accounts_with_the_same_settings_one_credential,
+	goes_on_with_the_credentials_of_before_when_their_settings_are_the_same,
+	leaves_the_credentials_of_before_as_they_are_when_a_new_one_fails,
+	looks_into_the_ca_file_at_once, opens_the_listeners_in_their_order,
+	closes_what_it_opened_when_one_fails, uses_again_what_is_served_already,
+	uses_again_a_socket_whose_section_was_renamed, leaves_what_is_served_when_one_fails,
+	takes_passed_sockets_by_their_names, takes_the_only_socket_for_the_only_listener,
+	tells_that_a_passed_socket_is_of_no_use, adjusts_modes_and_leaves_what_was_passed)

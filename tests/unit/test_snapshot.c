@@ -126,6 +126,26 @@ START_TEST(makes_one_answer_for_each_form)
 }
 END_TEST
 
+/* An account of Microsoft Entra ID has a scope, and no account at the STS. */
+START_TEST(writes_null_for_what_an_account_has_not_and_its_scope)
+{
+	struct snapshot_parts entra = parts;
+	struct error err = ERROR_INIT;
+	entra.account_id = NULL;
+	entra.account_domain = NULL;
+	entra.scope = "https://storage.azure.com/.default";
+	struct snapshot *snapshot =
+		snapshot_build(secret_from("t", 1), &entra, &recording_maker, &err);
+	ck_assert_ptr_nonnull(snapshot);
+	assert_body(snapshot, REPRESENTATION_JSON,
+		"{\"token\":\"t\",\"token_type\":\"Bearer\",\"expires_on\":1700086400,"
+		"\"refresh_on\":1700043200,\"account\":\"anchors\",\"account_id\":null,"
+		"\"account_domain\":null,\"scope\":\"https://storage.azure.com/.default\"}\n");
+	assert_body(snapshot, REPRESENTATION_STS, "{\"AccessToken\":\"t\"}");
+	snapshot_free(snapshot);
+}
+END_TEST
+
 START_TEST(keeps_token_and_times)
 {
 	struct snapshot *snapshot = build(TOKEN, strlen(TOKEN));
@@ -340,7 +360,8 @@ START_TEST(tells_that_there_is_no_memory)
 }
 END_TEST
 
-UNIT_MAIN("snapshot", makes_one_answer_for_each_form, keeps_token_and_times,
+UNIT_MAIN("snapshot", makes_one_answer_for_each_form,
+	writes_null_for_what_an_account_has_not_and_its_scope, keeps_token_and_times,
 	writes_whatever_an_account_may_be_called_in_full,
 	takes_tokens_of_every_length_up_to_the_longest,
 	takes_every_byte_that_a_header_and_json_take_as_it_is,

@@ -9,6 +9,7 @@ import pty
 import re
 import select
 import shutil
+import signal
 import socket
 import socketserver
 import struct
@@ -88,10 +89,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
+        self.answer(self.path)
+
+    def do_POST(self):
+        self.answer(f"POST {self.path}")
+
+    def answer(self, key):
         daemon = self.server.daemon
-        daemon.requests.append((self.path, dict(self.headers)))
+        daemon.requests.append((key, dict(self.headers)))
         daemon.was_asked.set()
-        answer = daemon.answers.get(self.path) or refusal(404, "not_found", "no such path")
+        answer = daemon.answers.get(key) or refusal(404, "not_found", "no such path")
         self.close_connection = True
         if answer.hangs:
             daemon.stopping.wait(60)
@@ -1017,13 +1024,16 @@ def test_check_asks_no_daemon(daemon, configuration):
 @pytest.mark.parametrize("args, words", [
     ([], ["no command", "mrtoken --help"]),
     (["gte"], ['unknown command "gte"', 'Did you mean "get"?']),
-    (["frobnicate"], ['unknown command "frobnicate"', "get, list, status, check"]),
+    (["frobnicate"], ['unknown command "frobnicate"', "get, list, status, login, check"]),
     (["get", "--jsno"], ['unknown option "--jsno"', "Did you mean --json?"]),
     (["--scoket=/x", "get"], ['unknown option "--scoket=/x"', "Did you mean --socket?"]),
     (["get", "--frobnicate"], ['unknown option "--frobnicate"', "mrtoken --help"]),
     (["get", "-x"], ['unknown option "-x"']),
     (["get", "a", "b"], ['"b" is one word too many', "mrtoken get [ACCOUNT]"]),
     (["list", "a"], ['"a" is one word too many']),
+    (["login"], ['the command "login" needs an account', "mrtoken login ACCOUNT"]),
+    (["login", "a", "b"], ['"b" is one word too many', "mrtoken login ACCOUNT"]),
+    (["login", "--json", "a"], ['the command "login" takes no --json']),
     (["get", ""], ["empty"]),
     (["list", "--header"], ['the command "list" takes no --header']),
     (["--json", "check"], ['the command "check" takes no --json']),
@@ -1060,7 +1070,7 @@ def help_text():
     return result.stdout.decode()
 
 
-VERBS = ["get", "list", "status", "check"]
+VERBS = ["get", "list", "status", "login", "check"]
 
 
 def section(text, title):
@@ -1076,7 +1086,7 @@ def test_help_lists_every_command(help_text):
 
 
 def test_help_lists_every_exit_code(help_text):
-    assert re.findall(r"^  (\d+) +\w", section(help_text, "Exit codes"), re.M) == list("01234567")
+    assert re.findall(r"^  (\d+) +\w", section(help_text, "Exit codes"), re.M) == list("012345678")
 
 
 def test_help_lists_the_environment(help_text):
@@ -1104,6 +1114,8 @@ def test_every_option_in_a_commands_help_is_accepted_by_it(directory, configurat
             args += ["--socket", directory / "none"]
         if verb == "check" and option != "--config":
             args += ["--config", configuration]
+        if verb == "login":
+            args += ["anchors"]
         expected = (NO_ACCOUNT,) if option == "--probe" else (OK, UNREACHABLE)
         assert run(verb, *args).returncode in expected, option
 
@@ -1112,6 +1124,116 @@ def test_commands_help_lists_options_that_the_programs_help_lists(help_text):
     all_options = {option for option, _ in options_in(help_text)}
     assert all_options == {option for verb in VERBS
                            for option, _ in options_in(run(verb, "--help").stdout.decode())}
+
+
+# ---- login -------------------------------------------------------------------------------------
+
+LOGIN = "/v1/accounts/anchors/login"
+
+
+def login_state(state, error=None, **changes):
+    """What the daemon says of a login. (A real daemon's: test_login.py.)"""
+    is_pending = state == "pending"
+    return {
+        "account": "anchors",
+        "state": state,
+        "user_code": "ABCD-1234" if is_pending else None,
+        "verification_uri": "https://login.example/device" if is_pending else None,
+        "message": "enter ABCD-1234 at https://login.example/device" if is_pending else None,
+        "expires_in": 900 if is_pending else None,
+        "interval": 5 if is_pending else None,
+        "error": error,
+        **changes,
+    }
+
+
+def answer_login(daemon, first, then):
+    daemon.answers[f"POST {LOGIN}"] = as_json(first, 202)
+    daemon.answers[LOGIN] = as_json(then)
+
+
+def test_login_asks_until_it_is_done(daemon):
+    answer_login(daemon, login_state("pending"), login_state("done"))
+    result = ask(daemon, "login", "anchors")
+    assert (result.returncode, result.stdout) == (OK, b"logged in to anchors\n")
+    assert daemon.paths() == [f"POST {LOGIN}", LOGIN]
+    assert b"enter ABCD-1234 at https://login.example/device\n" in result.stderr
+
+
+def test_login_posts_nothing(daemon):
+    answer_login(daemon, login_state("done"), login_state("done"))
+    assert ask(daemon, "login", "anchors").returncode == OK
+    ((_, headers),) = daemon.requests
+    assert headers.get("Content-Length", "0") == "0"
+    assert "Content-Type" not in headers and "Transfer-Encoding" not in headers
+
+
+def test_login_names_the_account_in_the_path_safely(daemon):
+    ask(daemon, "login", "a/b?c")
+    assert daemon.paths()[0] == "POST /v1/accounts/a%2Fb%3Fc/login"
+
+
+def test_login_tells_why_it_failed(daemon):
+    error = {"code": "denied", "message": "the sign-in was declined"}
+    answer_login(daemon, login_state("starting"), login_state("failed", error))
+    assert_fails(ask(daemon, "login", "anchors"), NO_LOGIN,
+                 "nobody was logged in: the sign-in was declined")
+
+
+def test_login_begins_again_where_the_daemon_gave_it_up_but_not_for_ever(daemon):
+    answer_login(daemon, login_state("starting"), login_state("none"))
+    assert_fails(ask(daemon, "login", "anchors"), NO_LOGIN, "again and again", "reloaded")
+    assert daemon.paths() == [f"POST {LOGIN}", LOGIN] * 3
+
+
+def test_login_replaces_control_characters_of_what_it_shows(daemon):
+    answer_login(daemon, login_state("pending", message="\x1b[2Jgo", user_code="A\x07B"),
+                 login_state("done"))
+    result = ask(daemon, "login", "anchors")
+    assert result.returncode == OK
+    assert b"\x1b" not in result.stderr and b"?[2Jgo" in result.stderr and b"A?B" in result.stderr
+
+
+@pytest.mark.parametrize("answer, words", [
+    (login_state("dancing"), ['state is "dancing"']),
+    (login_state(None), ["state should be a string"]),
+    (login_state("pending", user_code=None), ["user_code should be a string"]),
+    (login_state("pending", verification_uri=7), ["verification_uri should be a string"]),
+    (login_state("pending", message=None), ["message should be a string"]),
+    (login_state("pending", expires_in="900"), ["expires_in should be a whole number"]),
+    (login_state("failed", error="no"), ["error should be an object"]),
+    (login_state("failed", error={}), ["error.message should be a string"]),
+    ([], ["not a JSON object"]),
+])
+def test_login_refuses_an_answer_that_it_does_not_understand(daemon, answer, words):
+    answer_login(daemon, answer, answer)
+    assert_fails(ask(daemon, "login", "anchors"), FAILURE, "not understood", *words)
+
+
+@pytest.mark.parametrize("answer, code, words", [
+    (refusal(404, "not_found", "no such account"), NO_ACCOUNT, ['no account "anchors"']),
+    (refusal(409, "no_login", "nobody logs in to it"), NO_LOGIN,
+     ["there is no login: nobody logs in to it"]),
+    (refusal(403, "not_allowed", "not you"), NOT_ALLOWED, ["does not allow it"]),
+    (refusal(500, "broken", "broken"), FAILURE, ["HTTP status 500"]),
+])
+def test_login_tells_what_the_daemon_refused(daemon, answer, code, words):
+    daemon.answers[f"POST {LOGIN}"] = answer
+    assert_fails(ask(daemon, "login", "anchors"), code, *words)
+
+
+def test_login_goes_on_when_a_signal_that_was_to_be_ignored_comes(daemon):
+    answer_login(daemon, login_state("pending"), login_state("pending"))
+    client = subprocess.Popen(
+        [str(MRTOKEN), "--socket", daemon.path, "login", "anchors"], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env=environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    while b"ABCD-1234" not in client.stderr.readline():
+        pass
+    client.send_signal(signal.SIGINT)
+    answer_login(daemon, login_state("done"), login_state("done"))
+    out, _ = client.communicate(timeout=60)
+    assert (client.returncode, out) == (OK, b"logged in to anchors\n")
 
 
 # ---- the manual --------------------------------------------------------------------------------
@@ -1128,7 +1250,7 @@ def test_manual_names_every_command_option_variable_and_exit_code(help_text):
             f"Fl -{option[2:]}" in manual, option
     for variable in ("MRTOKEN_SOCKET", "NO_COLOR", "COLUMNS", "TERM"):
         assert f".It Ev {variable}" in manual
-    for code in range(8):
+    for code in range(9):
         assert f".It Li {code}" in manual
 
 
