@@ -319,7 +319,10 @@ static int open_descriptors(struct daemon *self, struct error *err)
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGHUP);
 	/* Blocked before any thread starts, so that they come through the descriptor alone. */
-	if (sigprocmask(SIG_BLOCK, &signals, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+	/* SIGCHLD may be ignored by whoever started this; then nobody would learn how programs end.
+	 */
+	if (sigprocmask(SIG_BLOCK, &signals, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR ||
+		signal(SIGCHLD, SIG_DFL) == SIG_ERR)
 		return error_set_errno(err, errno, "cannot set up signals");
 	self->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	self->change_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

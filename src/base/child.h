@@ -24,7 +24,7 @@ struct child;
 
 #define CHILD_GRACE_MS 1000
 /* The beginning of standard error that is kept. */
-#define CHILD_COMPLAINT_MAX 2048
+#define CHILD_COMPLAINT_MAX 8192
 
 struct child_command {
 	const char *const *arguments; /* the program's path or name first, ended by NULL */

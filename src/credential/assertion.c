@@ -89,31 +89,35 @@ static int append_claims(
 	return result;
 }
 
+/* Sign what is there by now, and append it. Returns 0, or -1 with *err. */
+static int append_signature(
+	struct secret *assertion, const struct certificate *certificate, struct error *err)
+{
+	/* The dot before the signature is no part of what is signed. */
+	_cleanup_secret_ struct secret *signature = secret_new(512);
+	if (signature == NULL)
+		return no_memory(err);
+	if (certificate_sign(certificate, assertion, signature, err) != 0)
+		return -1;
+	if (secret_append_string(assertion, ".") != 0 ||
+		secret_append_secret(assertion, signature) != 0)
+		return no_memory(err);
+	return 0;
+}
+
 struct secret *assertion_make(const struct certificate *certificate,
 	const struct assertion_claims *claims, struct error *err)
 {
 	char identifier[RANDOM_UUID_SIZE];
-	struct secret *assertion = NULL;
 	if (random_uuid(identifier, err) != 0)
 		return NULL;
-	assertion = secret_new(2048);
+	struct secret *assertion = secret_new(2048);
 	if (assertion == NULL || append_header(assertion, certificate, claims->sends_chain) != 0 ||
 		secret_append_string(assertion, ".") != 0 ||
-		append_claims(assertion, claims, identifier) != 0) {
+		append_claims(assertion, claims, identifier) != 0)
 		no_memory(err);
-	} else {
-		/* The dot before the signature is no part of what is signed. */
-		_cleanup_secret_ struct secret *signature = secret_new(512);
-		if (signature == NULL)
-			no_memory(err);
-		else if (certificate_sign(certificate, assertion, signature, err) != 0)
-			;
-		else if (secret_append_string(assertion, ".") != 0 ||
-			 secret_append_secret(assertion, signature) != 0)
-			no_memory(err);
-		else
-			return assertion;
-	}
+	else if (append_signature(assertion, certificate, err) == 0)
+		return assertion;
 	secret_free(assertion);
 	return NULL;
 }

@@ -173,6 +173,9 @@ extern const struct credential_kind *const credential_kinds[];
 extern const struct credential_kind credential_account_key;
 extern const struct credential_kind credential_client_assertion;
 extern const struct credential_kind credential_client_certificate;
+extern const struct credential_kind credential_azure_cli;
+extern const struct credential_kind credential_azure_developer_cli;
+extern const struct credential_kind credential_azure_powershell;
 extern const struct credential_kind credential_client_secret;
 
 extern const struct credential_kind credential_device_code;

@@ -17,7 +17,7 @@
 #define DAY_S (INT64_C(24) * 3600)
 
 /* A certificate for the key; valid from and to, in seconds from now. */
-static inline X509 *make_certificate(EVP_PKEY *key, int64_t from_s, int64_t to_s)
+static inline X509 *issue_certificate(EVP_PKEY *key, int64_t from_s, int64_t to_s)
 {
 	static long serial;
 	X509 *certificate = X509_new();

@@ -20,7 +20,7 @@ struct outcome {
 	bool has_result;
 	int status;
 	char output[8192];
-	char complaint[8192];
+	char complaint[CHILD_COMPLAINT_MAX + 1];
 	struct error err;
 };
 

@@ -100,7 +100,7 @@ static void assert_loads(struct secret *file, const char *passphrase, EVP_PKEY *
 START_TEST(reads_pem_with_key_and_certificate_in_any_order)
 {
 	EVP_PKEY *key = make_rsa_key();
-	X509 *own = make_certificate(key, 0, DAY_S);
+	X509 *own = issue_certificate(key, 0, DAY_S);
 	for (int order = 0; order < 2; order++) {
 		BIO *bio = BIO_new(BIO_s_mem());
 		BIO_puts(bio, "Bag Attributes\n    friendlyName: app\n");
@@ -120,7 +120,7 @@ START_TEST(reads_every_form_of_key)
 {
 	EVP_PKEY *keys[] = {make_rsa_key(), make_ec_key("P-256")};
 	for (size_t i = 0; i < UNIT_COUNT(keys); i++) {
-		X509 *own = make_certificate(keys[i], 0, DAY_S);
+		X509 *own = issue_certificate(keys[i], 0, DAY_S);
 		for (int form = 0; form < 4; form++) {
 			const char *passphrase = form % 2 == 0 ? NULL : PASSPHRASE;
 			BIO *bio = BIO_new(BIO_s_mem());
@@ -140,7 +140,7 @@ END_TEST
 START_TEST(takes_no_offence_at_a_passphrase_that_is_not_needed)
 {
 	EVP_PKEY *key = make_ec_key("P-256");
-	X509 *own = make_certificate(key, 0, DAY_S);
+	X509 *own = issue_certificate(key, 0, DAY_S);
 	assert_loads(make_pem(key, own), PASSPHRASE, key);
 	X509_free(own);
 	EVP_PKEY_free(key);
@@ -150,7 +150,7 @@ END_TEST
 START_TEST(reads_a_key_behind_curve_parameters_and_line_ends_of_windows)
 {
 	EVP_PKEY *key = make_ec_key("P-256");
-	X509 *own = make_certificate(key, 0, DAY_S);
+	X509 *own = issue_certificate(key, 0, DAY_S);
 	BIO *bio = BIO_new(BIO_s_mem());
 	BIO_puts(bio, "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n"
 		      "-----END EC PARAMETERS-----\n");
@@ -174,8 +174,8 @@ START_TEST(finds_the_certificate_of_the_key_among_others)
 {
 	EVP_PKEY *key = make_ec_key("P-256");
 	EVP_PKEY *issuer_key = make_ec_key("P-256");
-	X509 *own = make_certificate(key, 0, DAY_S);
-	X509 *issuer = make_certificate(issuer_key, 0, DAY_S);
+	X509 *own = issue_certificate(key, 0, DAY_S);
+	X509 *issuer = issue_certificate(issuer_key, 0, DAY_S);
 	BIO *bio = BIO_new(BIO_s_mem());
 	write_certificate(bio, issuer);
 	write_key(bio, key, NULL);
@@ -211,9 +211,9 @@ START_TEST(reads_pkcs12_with_its_chain)
 {
 	EVP_PKEY *key = make_rsa_key();
 	EVP_PKEY *issuer_key = make_ec_key("P-256");
-	X509 *own = make_certificate(key, 0, DAY_S);
+	X509 *own = issue_certificate(key, 0, DAY_S);
 	STACK_OF(X509) *others = sk_X509_new_null();
-	sk_X509_push(others, make_certificate(issuer_key, 0, DAY_S));
+	sk_X509_push(others, issue_certificate(issuer_key, 0, DAY_S));
 	static const char *const passphrases[] = {PASSPHRASE, "", NULL};
 	for (size_t i = 0; i < UNIT_COUNT(passphrases); i++) {
 		struct certificate *certificate =
@@ -234,7 +234,7 @@ END_TEST
 START_TEST(reads_pkcs12_as_older_tools_encrypt_it)
 {
 	EVP_PKEY *key = make_rsa_key();
-	X509 *own = make_certificate(key, 0, DAY_S);
+	X509 *own = issue_certificate(key, 0, DAY_S);
 	struct secret *triple_des = take_pkcs12(PKCS12_create(PASSPHRASE, "app", key, own, NULL,
 		NID_pbe_WithSHA1And3_Key_TripleDES_CBC, NID_pbe_WithSHA1And3_Key_TripleDES_CBC,
 		2048, 1, 0));
@@ -278,7 +278,7 @@ END_TEST
 START_TEST(refuses_a_certificate_alone_in_der)
 {
 	EVP_PKEY *key = make_ec_key("P-256");
-	X509 *own = make_certificate(key, 0, DAY_S);
+	X509 *own = issue_certificate(key, 0, DAY_S);
 	BIO *bio = BIO_new(BIO_s_mem());
 	ck_assert_int_eq(i2d_X509_bio(bio, own), 1);
 	assert_refused(take_bio(bio), NULL, "it is neither PEM, which has lines of");
@@ -292,7 +292,7 @@ START_TEST(refuses_a_file_without_a_key)
 	static const char words[] =
 		"it has a certificate but not its private key; put both into one file";
 	EVP_PKEY *key = make_ec_key("P-256");
-	X509 *own = make_certificate(key, 0, DAY_S);
+	X509 *own = issue_certificate(key, 0, DAY_S);
 	BIO *bio = BIO_new(BIO_s_mem());
 	write_certificate(bio, own);
 	assert_refused(take_bio(bio), NULL, words);
@@ -330,7 +330,7 @@ START_TEST(refuses_a_key_of_another_certificate)
 	static const char words[] = "its private key and its certificate do not belong together";
 	EVP_PKEY *keys[] = {make_rsa_key(), make_rsa_key(), make_ec_key("P-256")};
 	for (size_t i = 1; i < UNIT_COUNT(keys); i++) {
-		X509 *other = make_certificate(keys[i], 0, DAY_S);
+		X509 *other = issue_certificate(keys[i], 0, DAY_S);
 		assert_refused(make_pem(keys[0], other), NULL, words);
 		STACK_OF(X509) *others = sk_X509_new_null();
 		sk_X509_push(others, other);
@@ -359,7 +359,7 @@ static struct secret *make_encrypted(EVP_PKEY *key, X509 *own, int form)
 START_TEST(refuses_a_wrong_passphrase)
 {
 	EVP_PKEY *key = make_ec_key("P-256");
-	X509 *own = make_certificate(key, 0, DAY_S);
+	X509 *own = issue_certificate(key, 0, DAY_S);
 	for (int form = 0; form < 3; form++)
 		assert_refused(make_encrypted(key, own, form), WRONG_PASSPHRASE,
 			"the passphrase does not open it; correct client_certificate_password");
@@ -372,7 +372,7 @@ START_TEST(says_wrong_passphrase_whatever_it_decrypts_to)
 {
 	/* One in 256 leaves what looks like padding. */
 	EVP_PKEY *key = make_ec_key("P-256");
-	X509 *own = make_certificate(key, 0, DAY_S);
+	X509 *own = issue_certificate(key, 0, DAY_S);
 	BIO *bio = BIO_new(BIO_s_mem());
 	write_certificate(bio, own);
 	write_traditional_key(bio, key, PASSPHRASE);
@@ -392,7 +392,7 @@ END_TEST
 START_TEST(refuses_an_encrypted_key_without_a_passphrase)
 {
 	EVP_PKEY *key = make_ec_key("P-256");
-	X509 *own = make_certificate(key, 0, DAY_S);
+	X509 *own = issue_certificate(key, 0, DAY_S);
 	for (int form = 0; form < 3; form++)
 		assert_refused(make_encrypted(key, own, form), NULL,
 			"it is encrypted and there is no passphrase for it; set "
@@ -405,7 +405,7 @@ END_TEST
 START_TEST(never_asks_the_terminal_for_a_passphrase)
 {
 	EVP_PKEY *key = make_ec_key("P-256");
-	X509 *own = make_certificate(key, 0, DAY_S);
+	X509 *own = issue_certificate(key, 0, DAY_S);
 	for (int form = 0; form < 3; form++) {
 		struct secret *file = make_encrypted(key, own, form);
 		int terminal = -1;
@@ -448,7 +448,7 @@ START_TEST(refuses_keys_that_entra_has_no_algorithm_for)
 		EVP_PKEY *key = kinds[i].group == NULL
 					? EVP_PKEY_Q_keygen(NULL, NULL, kinds[i].type)
 					: make_ec_key(kinds[i].group);
-		X509 *own = make_certificate(key, 0, DAY_S);
+		X509 *own = issue_certificate(key, 0, DAY_S);
 		assert_refused(make_pem(key, own), NULL, kinds[i].words);
 		X509_free(own);
 		EVP_PKEY_free(key);
@@ -480,7 +480,7 @@ END_TEST
 START_TEST(refuses_pkcs12_that_was_cut_off)
 {
 	EVP_PKEY *key = make_ec_key("P-256");
-	X509 *own = make_certificate(key, 0, DAY_S);
+	X509 *own = issue_certificate(key, 0, DAY_S);
 	struct secret *file = make_pkcs12(key, own, NULL, PASSPHRASE);
 	secret_truncate(file, secret_len(file) - 1);
 	assert_refused(file, PASSPHRASE, "it is neither PEM");
@@ -493,7 +493,7 @@ START_TEST(survives_any_damage_of_pkcs12)
 {
 	uint64_t state = unit_seed("survives_any_damage_of_pkcs12");
 	EVP_PKEY *key = make_ec_key("P-256");
-	X509 *own = make_certificate(key, 0, DAY_S);
+	X509 *own = issue_certificate(key, 0, DAY_S);
 	/* Without a MAC, so that the damage gets further in; few turns, so that it is fast. */
 	struct secret *good =
 		take_pkcs12(PKCS12_create(PASSPHRASE, "app", key, own, NULL, 0, 0, 1, -1, 0));
@@ -520,7 +520,7 @@ END_TEST
 START_TEST(refuses_a_chain_without_end)
 {
 	EVP_PKEY *key = make_ec_key("P-256");
-	X509 *own = make_certificate(key, 0, DAY_S);
+	X509 *own = issue_certificate(key, 0, DAY_S);
 	BIO *bio = BIO_new(BIO_s_mem());
 	for (int i = 0; i <= CERTIFICATE_CHAIN_MAX; i++)
 		write_certificate(bio, own);
@@ -538,7 +538,7 @@ START_TEST(signs_by_every_curve_as_jws_wants_it)
 		{"P-256", "ES256"}, {"P-384", "ES384"}, {"P-521", "ES512"}};
 	for (size_t i = 0; i < UNIT_COUNT(curves); i++) {
 		EVP_PKEY *key = make_ec_key(curves[i][0]);
-		X509 *own = make_certificate(key, 0, DAY_S);
+		X509 *own = issue_certificate(key, 0, DAY_S);
 		struct certificate *certificate = load(make_pem(key, own), NULL);
 		ck_assert_str_eq(certificate_algorithm(certificate), curves[i][1]);
 		ck_assert_str_eq(certificate_thumbprint_member(certificate), "x5t#S256");
@@ -557,7 +557,7 @@ START_TEST(is_found_by_the_digest_of_its_der)
 	EVP_PKEY *keys[] = {make_rsa_key(), make_ec_key("P-256")};
 	const EVP_MD *digests[] = {EVP_sha1(), EVP_sha256()};
 	for (size_t i = 0; i < UNIT_COUNT(keys); i++) {
-		X509 *own = make_certificate(keys[i], 0, DAY_S);
+		X509 *own = issue_certificate(keys[i], 0, DAY_S);
 		unsigned char *der = NULL;
 		int len = i2d_X509(own, &der);
 		unsigned char digest[EVP_MAX_MD_SIZE];
@@ -582,7 +582,7 @@ START_TEST(appends_its_signature_to_what_it_signs)
 {
 	struct error err = ERROR_INIT;
 	EVP_PKEY *key = make_ec_key("P-256");
-	X509 *own = make_certificate(key, 0, DAY_S);
+	X509 *own = issue_certificate(key, 0, DAY_S);
 	struct certificate *certificate = load(make_pem(key, own), NULL);
 	struct secret *text = secret_of("a.b");
 	ck_assert_int_eq(certificate_sign(certificate, text, text, &err), 0);
@@ -599,7 +599,7 @@ END_TEST
 static struct certificate *load_valid(int64_t from_s, int64_t to_s)
 {
 	EVP_PKEY *key = make_ec_key("P-256");
-	X509 *own = make_certificate(key, from_s, to_s);
+	X509 *own = issue_certificate(key, from_s, to_s);
 	struct certificate *certificate = load(make_pem(key, own), NULL);
 	X509_free(own);
 	EVP_PKEY_free(key);
