@@ -124,6 +124,7 @@ const struct developer_tool azure_cli_tool = {
 	.name = "the Azure CLI",
 	.login = "az login",
 	.login_words = login_words,
+	.folder_variable = "AZURE_CONFIG_DIR",
 	.environment = environment,
 	.fill = fill,
 	.read = read_output,

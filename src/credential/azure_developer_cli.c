@@ -53,6 +53,7 @@ const struct developer_tool azure_developer_cli_tool = {
 	.name = "the Azure Developer CLI",
 	.login = "azd auth login",
 	.login_words = login_words,
+	.folder_variable = "AZD_CONFIG_DIR",
 	.environment = environment,
 	.fill = fill,
 	.read = read_output,

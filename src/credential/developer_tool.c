@@ -55,8 +55,11 @@ static int read_result(const struct tool_call *call, struct child_result *result
 	const struct tool_credential *self = (const struct tool_credential *)call->call.credential;
 	struct developer_tool_token found = {0};
 	if (result->status != 0) {
-		developer_tool_explain(self->tool, self->run_as.user, result->status,
-			result->output, result->complaint, err);
+		_cleanup_text_ struct text who = {0};
+		run_as_describe(&self->run_as, self->tool->folder_variable, &who);
+		developer_tool_explain(self->tool,
+			text_string(&who) == NULL ? self->run_as.user : text_string(&who),
+			result->status, result->output, result->complaint, err);
 		return -1;
 	}
 	if (self->tool->read(result->output, &found, err) != 0) {

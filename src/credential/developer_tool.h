@@ -36,6 +36,7 @@ struct developer_tool {
 	const char *name; /* for people: "the Azure CLI" */
 	const char *login; /* what they type to log in: "az login" */
 	const char *const *login_words; /* any of which means that nobody is; ended by NULL */
+	const char *folder_variable; /* what says where it keeps the login, beside HOME; or NULL */
 	const char *const *environment; /* NAME=VALUE that it gets besides, ended by NULL */
 
 	/*
@@ -86,10 +87,10 @@ struct secret *developer_tool_keep_token(const char *bytes, size_t len, struct e
  * installed or nobody is logged in, ERR_DENIED with the AADSTS code when Microsoft Entra ID refused
  * the login, else ERR_UPSTREAM_FAULT. Pure.
  *
- * user    as whom it ran
+ * who     as whom it ran, by run_as_describe()
  * status  as waitpid() tells it; not 0
  */
-void developer_tool_explain(const struct developer_tool *tool, const char *user, int status,
+void developer_tool_explain(const struct developer_tool *tool, const char *who, int status,
 	const struct secret *output, const struct secret *complaint, struct error *err);
 
 /* ---- for the tables of the kinds; credential.h says what each does ----------------------------

@@ -174,6 +174,8 @@ static int keep_environment(struct run_as *run_as, const struct passwd *entry, b
 	if (list.has_failed)
 		return -1;
 	run_as->path = list_find(&list, "PATH", 4);
+	run_as->has_other_home =
+		entry == NULL || strcmp(list_find(&list, "HOME", 4), entry->pw_dir) != 0;
 	return 0;
 }
 
@@ -230,6 +232,22 @@ void run_as_fill(const struct run_as *run_as, struct child_command *command)
 	command->groups = run_as->groups;
 	command->group_count = run_as->group_count;
 	command->user = run_as->user;
+}
+
+void run_as_describe(const struct run_as *run_as, const char *variable, struct text *out)
+{
+	text_append(out, run_as->user);
+	for (int i = 0; i < 2; i++) {
+		const char *name = i == 0 ? variable : "HOME";
+		if (name == NULL || (i == 1 && !run_as->has_other_home))
+			continue;
+		for (char **entry = run_as->environment; *entry != NULL; entry++)
+			if (strncmp(*entry, name, strlen(name)) == 0 &&
+				(*entry)[strlen(name)] == '=') {
+				text_appendf(out, " with %s", *entry);
+				return;
+			}
+	}
 }
 
 void run_as_clear(struct run_as *run_as)

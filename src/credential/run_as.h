@@ -7,13 +7,16 @@
 
 #include "base/child.h"
 #include "base/error.h"
+#include "base/text.h"
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
 struct run_as {
 	char user[LOGIN_NAME_MAX]; /* its name, or its number where it has none */
+	bool has_other_home; /* than the one in the list of users */
 	uid_t uid;
 	gid_t gid;
 	gid_t *groups;
@@ -42,6 +45,13 @@ int run_as_open(
 
 /* Fill in the user, the groups, the path and the environment, all of which `run_as` owns. */
 void run_as_fill(const struct run_as *run_as, struct child_command *command);
+
+/*
+ * Append what somebody must be to do by hand what the programs do: "ada", "ada with
+ * AZURE_CONFIG_DIR=/srv/azure", "ada with HOME=/srv/ada".
+ * variable  the one that says where the program keeps things, or NULL when only HOME does
+ */
+void run_as_describe(const struct run_as *run_as, const char *variable, struct text *out);
 
 /* Zeroed is fine. */
 void run_as_clear(struct run_as *run_as);

@@ -137,7 +137,7 @@ static bool is_of_login(int code)
 	return entra_advice(code)[0] == '\0';
 }
 
-static void explain_refusal(const struct developer_tool *tool, const char *user, const char *at,
+static void explain_refusal(const struct developer_tool *tool, const char *who, const char *at,
 	int code, struct error *err)
 {
 	char line[DETAIL_MAX * 3];
@@ -148,14 +148,14 @@ static void explain_refusal(const struct developer_tool *tool, const char *user,
 	if (is_of_login(code))
 		error_set(err, ERR_DENIED,
 			"%s: Microsoft Entra ID refused its login: %s; run '%s' as the user %s",
-			tool->name, line, tool->login, user);
+			tool->name, line, tool->login, who);
 	else
 		error_set(err, ERR_DENIED, "%s: Microsoft Entra ID refused: %s; %s", tool->name,
 			line, entra_advice(code));
 	snprintf(err->upstream_code, sizeof(err->upstream_code), "AADSTS%d", code);
 }
 
-void developer_tool_explain(const struct developer_tool *tool, const char *user, int status,
+void developer_tool_explain(const struct developer_tool *tool, const char *who, int status,
 	const struct secret *output, const struct secret *complaint, struct error *err)
 {
 	int code = 0;
@@ -164,7 +164,7 @@ void developer_tool_explain(const struct developer_tool *tool, const char *user,
 	if (at == NULL)
 		at = find_code(output, &code);
 	if (at != NULL) {
-		explain_refusal(tool, user, at, code, err);
+		explain_refusal(tool, who, at, code, err);
 		return;
 	}
 	if (WIFEXITED(status) && WEXITSTATUS(status) == STATUS_NOT_FOUND) {
@@ -175,8 +175,9 @@ void developer_tool_explain(const struct developer_tool *tool, const char *user,
 	}
 	if (says_to_log_in(tool, complaint) || says_to_log_in(tool, output)) {
 		error_set(err, ERR_UNAVAILABLE,
-			"%s is not logged in: run '%s' as the user %s, as whom the daemon runs it",
-			tool->name, tool->login, user);
+			"%s is not logged in: run '%s' as the user %s, which is how the daemon "
+			"runs it",
+			tool->name, tool->login, who);
 		return;
 	}
 	char end[PROGRAM_END_MAX];

@@ -331,6 +331,22 @@ class Daemon:
         """The log line after that many which tells that a refresh of the account failed."""
         return self._wait_for_account(account, ": refresh failed", after)
 
+    def wait_for_outcome(self, account, after=0):
+        """The first of either."""
+        start = f"account {account} ("
+        events = (": new token", ": refresh failed")
+        return self._wait(
+            lambda: next(
+                (
+                    line
+                    for line in self._lines[after:]
+                    if start in line and any(event in line for event in events)
+                ),
+                None,
+            ),
+            f"an exchange of account {account}",
+        )
+
     def mark(self):
         """How many log lines there are, to wait for one after them."""
         with self._changed:

@@ -394,13 +394,11 @@ START_TEST(says_to_log_in)
 		const char *message;
 	} cases[] = {
 		{0, "", "ERROR: Please run 'az login' to setup account.\n",
-			"the Azure CLI is not logged in: run 'az login' as the user ada, as whom "
-			"the "
-			"daemon runs it"},
+			"the Azure CLI is not logged in: run 'az login' as the user ada, which is "
+			"how the daemon runs it"},
 		{0, "", "Please run \"az account set\" to select active account.\n",
-			"the Azure CLI is not logged in: run 'az login' as the user ada, as whom "
-			"the "
-			"daemon runs it"},
+			"the Azure CLI is not logged in: run 'az login' as the user ada, which is "
+			"how the daemon runs it"},
 		{1, "", "ERROR: not logged in, run `azd auth login` to login\n",
 			"the Azure Developer CLI is not logged in: run 'azd auth login' as the "
 			"user "

@@ -142,6 +142,37 @@ START_TEST(lets_additions_win)
 }
 END_TEST
 
+static void assert_described(const char *variable, const char *with)
+{
+	struct run_as run_as;
+	struct text words = {0};
+	char expected[512];
+	open_as(&run_as, NULL, NULL);
+	run_as_describe(&run_as, variable, &words);
+	snprintf(expected, sizeof(expected), "%s%s", run_as.user, with);
+	ck_assert_str_eq(text_string(&words), expected);
+	text_free(&words);
+	run_as_clear(&run_as);
+}
+
+START_TEST(says_what_one_must_be_to_do_the_same)
+{
+	const struct passwd *own = getpwuid(geteuid());
+	ck_assert_int_eq(unsetenv("AZURE_CONFIG_DIR"), 0);
+	if (own != NULL) {
+		set("HOME", own->pw_dir);
+		assert_described("AZURE_CONFIG_DIR", "");
+		assert_described(NULL, "");
+	}
+	set("HOME", "/srv/own");
+	assert_described("AZURE_CONFIG_DIR", " with HOME=/srv/own");
+	assert_described(NULL, " with HOME=/srv/own");
+	set("AZURE_CONFIG_DIR", "/srv/azure");
+	assert_described("AZURE_CONFIG_DIR", " with AZURE_CONFIG_DIR=/srv/azure");
+	assert_described(NULL, " with HOME=/srv/own");
+}
+END_TEST
+
 START_TEST(refuses_a_user_that_does_not_exist)
 {
 	struct error err = ERROR_INIT;
@@ -171,5 +202,5 @@ END_TEST
 UNIT_MAIN("run_as", passes_what_tools_need_and_nothing_else, leaves_out_what_is_empty_or_was_wiped,
 	runs_as_the_daemons_own_user_where_none_is_named,
 	has_a_path_and_a_home_where_the_daemon_has_none, knows_home_groups_and_name_of_another_user,
-	lets_additions_win, refuses_a_user_that_does_not_exist,
-	does_without_an_entry_of_its_own_user)
+	lets_additions_win, says_what_one_must_be_to_do_the_same,
+	refuses_a_user_that_does_not_exist, does_without_an_entry_of_its_own_user)
