@@ -106,14 +106,13 @@ int expiry_date_parse(const char *words, int64_t *unix_s)
 	bool is_iso = isdigit((unsigned char)words[0]) && isdigit((unsigned char)words[1]) &&
 		      isdigit((unsigned char)words[2]);
 	int offset_s = is_iso ? take_iso(&reader, &tm) : take_slashed(&reader, &tm);
-	if (reader.has_failed || *reader.rest != '\0' || tm.tm_year < 70)
+	if (reader.has_failed || *reader.rest != '\0')
 		return -1;
-	/* timegm() makes a date of any numbers; those of a day that there is stay as they are. */
+	/* timegm() makes a date of any numbers; a day that the month has not is one of another. */
 	struct tm normal = tm;
 	time_t seconds = timegm(&normal);
-	if (normal.tm_mon != tm.tm_mon || normal.tm_mday != tm.tm_mday ||
-		normal.tm_hour != tm.tm_hour || normal.tm_min != tm.tm_min ||
-		normal.tm_sec != tm.tm_sec || seconds < offset_s)
+	if (normal.tm_mon != tm.tm_mon || normal.tm_hour != tm.tm_hour ||
+		normal.tm_min != tm.tm_min || normal.tm_sec != tm.tm_sec || seconds < offset_s)
 		return -1;
 	*unix_s = (int64_t)seconds - offset_s;
 	return 0;

@@ -223,11 +223,9 @@ static struct credential *managed_identity_open(const struct credential_settings
 	secret_source_wipe_environment("IDENTITY_HEADER");
 	secret_source_wipe_environment("MSI_SECRET");
 	if (result == 0 && self->trouble.code == ERR_NONE &&
-		self->source == &identity_token_exchange) {
+		self->source == &identity_token_exchange)
 		self->exchanged = credential_open_kind(
-			credential_kind_find(workload), settings, account, err);
-		result = self->exchanged == NULL ? -1 : 0;
-	}
+			credential_kind_find(workload), settings, account, &self->trouble);
 	if (result == 0)
 		return &self->credential;
 	managed_identity_close(&self->credential);

@@ -69,6 +69,7 @@ START_TEST(refuses_a_file_that_is_not_directly_in_the_directory)
 		DIRECTORY,
 		DIRECTORY ".key",
 		DIRECTORY "-evil/4f1.key",
+		DIRECTORY "-evil.key",
 		DIRECTORY "/",
 		DIRECTORY "//4f1.key",
 		DIRECTORY "/sub/4f1.key",

@@ -60,6 +60,7 @@ START_TEST(counts_an_offset_from_utc)
 	assert_refuses("2019-06-20T04:57:58+02:60");
 	assert_refuses("1970-01-01T00:59:59+01:00"); /* before 1970 */
 	assert_reads("1970-01-01T01:00:00+01:00", 0);
+	assert_reads("1969-12-31T23:00:01-01:00", 1);
 }
 END_TEST
 

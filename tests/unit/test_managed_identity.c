@@ -362,6 +362,17 @@ START_TEST(wipes_the_secrets_of_the_environment_and_remembers_them)
 }
 END_TEST
 
+START_TEST(wipes_a_secret_that_no_source_takes_too)
+{
+	const char *const variables[] = {
+		"MSI_ENDPOINT", "http://127.0.0.1:1", "IDENTITY_HEADER", "one-secret", NULL};
+	struct managed_identity *identity = open_in(&no_settings, variables);
+	ck_assert_ptr_eq(identity->source, &identity_cloud_shell);
+	ck_assert_str_eq(getenv("IDENTITY_HEADER"), "");
+	credential_close(&identity->credential);
+}
+END_TEST
+
 /* What the environment makes impossible is said by ask(), not by open(). */
 static void assert_trouble(const struct credential_settings *settings, const char *const *variables,
 	enum error_code code, const char *part)
@@ -778,6 +789,29 @@ START_TEST(ends_with_the_last_answer_when_asking_again_was_in_vain)
 }
 END_TEST
 
+START_TEST(waits_for_a_minute_and_a_half_altogether)
+{
+	static const char *const answers[] = {ANSWER("429 Busy", "Retry-After: 30\r\n", ""), NULL};
+	struct asker asker;
+	struct server server;
+	asker_start(&asker);
+	server_start(&server, answers);
+	struct managed_identity *identity = open_imds(&no_settings, server.origin);
+	capture_begin();
+	asker_ask(&asker, identity);
+	while (asker.answers == 0) {
+		loop_run(asker.loop, 10);
+		now_ms += 30000;
+	}
+	capture_end();
+	assert_failed(&asker, ERR_THROTTLED, "answered 429");
+	ck_assert_uint_eq(server_count(&server), 4);
+	credential_close(&identity->credential);
+	server_stop(&server);
+	loop_free(asker.loop);
+}
+END_TEST
+
 START_TEST(leaves_a_long_retry_after_to_the_schedule)
 {
 	static const char *const answers[] = {ANSWER("429 Busy", "Retry-After: 600\r\n", ""), NULL};
@@ -1084,7 +1118,7 @@ END_TEST
 
 UNIT_MAIN("managed_identity", is_a_kind_that_accounts_share, takes_one_name_of_an_identity_at_most,
 	wipes_the_secrets_of_the_environment_and_remembers_them,
-	fails_its_account_only_where_the_host_is_strange,
+	wipes_a_secret_that_no_source_takes_too, fails_its_account_only_where_the_host_is_strange,
 	refuses_a_secret_that_breaks_out_of_its_header, refuses_a_secret_that_is_nothing,
 	refuses_a_user_assigned_identity_where_there_is_none,
 	takes_the_identity_that_azure_ml_says_is_the_default,
@@ -1096,7 +1130,8 @@ UNIT_MAIN("managed_identity", is_a_kind_that_accounts_share, takes_one_name_of_a
 	does_not_look_first_where_it_is_alone_or_told_where_imds_is,
 	says_that_there_is_no_endpoint_where_it_is_alone, asks_again_after_the_delay_and_not_before,
 	ends_with_the_last_answer_when_asking_again_was_in_vain,
-	leaves_a_long_retry_after_to_the_schedule, says_what_was_wrong_with_a_good_answer,
-	answers_a_challenge_once, begins_with_the_challenge_again_when_it_asks_again,
+	waits_for_a_minute_and_a_half_altogether, leaves_a_long_retry_after_to_the_schedule,
+	says_what_was_wrong_with_a_good_answer, answers_a_challenge_once,
+	begins_with_the_challenge_again_when_it_asks_again,
 	ends_at_a_challenge_that_it_does_not_answer, answers_no_challenge_of_other_sources,
 	is_a_workload_identity_where_there_is_one, can_be_cancelled_at_any_time)

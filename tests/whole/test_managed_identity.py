@@ -1,4 +1,4 @@
-"""Accounts whose credential is a managed identity: each of Azure's hosts, and what goes wrong there."""
+"""Accounts with a managed identity: each of Azure's hosts, and what goes wrong there."""
 
 import base64
 import calendar
