@@ -392,9 +392,9 @@ class Daemon:
             time.sleep(0.01)
 
     def threads(self):
-        """The names of its threads, in the order of the alphabet."""
+        """The name and the number of each of its threads, in the order of the names."""
         tasks = pathlib.Path(f"/proc/{self.pid}/task").iterdir()
-        return sorted((task / "comm").read_text().strip() for task in tasks)
+        return sorted(((task / "comm").read_text().strip(), task.name) for task in tasks)
 
     def resident_kib(self):
         status = pathlib.Path(f"/proc/{self.pid}/status").read_text()

@@ -61,28 +61,16 @@ def test_a_connection_for_each_request_is_served_as_well(daemon):
     assert counts["failed"] == 0
 
 
-def descriptors(pid):
-    return sorted(os.listdir(f"/proc/{pid}/fd"))
-
-
 def test_thousands_of_connections_leave_no_descriptor_behind(daemon):
     assert daemon.get("/healthz").status == 200
-    before = len(descriptors(daemon.pid))
+    before = daemon.descriptors()
     load(daemon, 512, 4096)
     # Closing is seen by the event loop in the order of the connections: this answer comes after.
     for _ in range(100):
         assert daemon.get("/healthz").status == 200
-        if len(descriptors(daemon.pid)) <= before:
+        if daemon.descriptors() <= before:
             break
-    assert len(descriptors(daemon.pid)) <= before
-
-
-def server_thread(pid):
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/comm", encoding="ascii") as comm:
-            if comm.read().strip() == "serve":
-                return task
-    raise AssertionError("there is no thread named serve")
+    assert daemon.descriptors() <= before
 
 
 @pytest.mark.plain_build
@@ -90,7 +78,7 @@ def test_a_cached_token_costs_two_system_calls_and_none_for_clock_or_memory(daem
     trace = tmp_path / "trace"
     load(daemon, 8, 1000)  # whatever is done once has been done
     strace = subprocess.Popen(
-        ["strace", "-qq", "-o", str(trace), "-p", server_thread(daemon.pid)],
+        ["strace", "-qq", "-o", str(trace), "-p", dict(daemon.threads())["serve"]],
         stderr=subprocess.PIPE,
     )
     try:
