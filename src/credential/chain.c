@@ -188,32 +188,40 @@ struct credential *chain_new(
 	return &chain->credential;
 }
 
-static struct credential *open_chain(const struct credential_settings *settings,
+struct credential *chain_open(const struct credential_kind *const *kinds, size_t count,
+	bool forgives_developer_tools, const struct credential_settings *settings,
 	const struct account_settings *account, struct error *err)
 {
 	struct credential *members[CREDENTIAL_LIST_MAX];
 	struct credential *chain = NULL;
 	struct credential_settings own = *settings; /* owns nothing */
-	size_t count = 0;
-	own.is_in_chain = true;
-	for (; count < settings->kind_count; count++) {
-		members[count] = credential_open_kind(settings->kinds[count], &own, account, err);
-		if (members[count] == NULL)
+	size_t opened = 0;
+	/* Alone, a managed identity is waited for; in a row it is looked for first. */
+	own.is_in_chain = count > 1;
+	for (; opened < count; opened++) {
+		members[opened] = credential_open_kind(kinds[opened], &own, account, err);
+		if (members[opened] == NULL)
 			break;
 	}
-	if (count == settings->kind_count) {
-		chain = chain_new(members, count, false);
+	if (opened == count) {
+		chain = chain_new(members, count, forgives_developer_tools);
 		if (chain == NULL)
 			error_set(err, ERR_NO_MEMORY, "cannot make a credential: out of memory");
 	}
-	while (chain == NULL && count > 0)
-		credential_close(members[--count]);
+	while (chain == NULL && opened > 0)
+		credential_close(members[--opened]);
 	return chain;
+}
+
+static struct credential *open_list(const struct credential_settings *settings,
+	const struct account_settings *account, struct error *err)
+{
+	return chain_open(settings->kinds, settings->kind_count, false, settings, account, err);
 }
 
 const struct credential_kind credential_chain = {
 	.name = "chain",
-	.open = open_chain,
+	.open = open_list,
 	.ask = chain_ask,
 	.cancel = chain_cancel,
 	.refused = chain_refused,

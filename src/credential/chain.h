@@ -20,6 +20,14 @@ extern const struct credential_kind credential_chain;
 struct credential *chain_new(
 	struct credential *const *members, size_t count, bool forgives_developer_tools);
 
+/*
+ * Open one credential of each of these kinds, at most CREDENTIAL_LIST_MAX, and make a chain of
+ * them. Returns NULL with *err. The main thread.
+ */
+struct credential *chain_open(const struct credential_kind *const *kinds, size_t count,
+	bool forgives_developer_tools, const struct credential_settings *settings,
+	const struct account_settings *account, struct error *err);
+
 struct credential_call *chain_ask(struct credential *credential, const char *scope,
 	struct loop *loop, credential_done_fn done, void *context, struct error *err);
 void chain_cancel(struct credential_call *call);

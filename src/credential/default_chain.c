@@ -13,22 +13,22 @@
 
 /* In order. The class is what the variable calls it; `prod` and `dev` choose a part. */
 static const struct {
-	const char *kind;
+	const struct credential_kind *kind;
 	const char *class_name;
 	bool is_for_development;
 } rows[] = {
-	{"environment", "EnvironmentCredential", false},
-	{"workload_identity", "WorkloadIdentityCredential", false},
-	{"managed_identity", "ManagedIdentityCredential", false},
-	{"azure_cli", "AzureCliCredential", true},
-	{"azure_powershell", "AzurePowerShellCredential", true},
-	{"azure_developer_cli", "AzureDeveloperCliCredential", true},
+	{&credential_environment, "EnvironmentCredential", false},
+	{&credential_workload_identity, "WorkloadIdentityCredential", false},
+	{&credential_managed_identity, "ManagedIdentityCredential", false},
+	{&credential_azure_cli, "AzureCliCredential", true},
+	{&credential_azure_powershell, "AzurePowerShellCredential", true},
+	{&credential_azure_developer_cli, "AzureDeveloperCliCredential", true},
 };
 
 #define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
 
-/* Which rows the variable chooses. Returns how many, or 0 with *err. */
-static size_t choose(bool is_chosen[ROW_COUNT], struct error *err)
+/* The kinds that the variable chooses. Returns how many, or 0 with *err. */
+static size_t choose(const struct credential_kind *kinds[ROW_COUNT], struct error *err)
 {
 	const char *value = getenv(VARIABLE);
 	size_t count = 0;
@@ -40,9 +40,9 @@ static size_t choose(bool is_chosen[ROW_COUNT], struct error *err)
 			word[--len] = '\0';
 	}
 	for (size_t i = 0; i < ROW_COUNT; i++) {
-		is_chosen[i] = word[0] == '\0' || strcasecmp(word, rows[i].class_name) == 0 ||
-			       strcasecmp(word, rows[i].is_for_development ? "dev" : "prod") == 0;
-		count += is_chosen[i];
+		if (word[0] == '\0' || strcasecmp(word, rows[i].class_name) == 0 ||
+			strcasecmp(word, rows[i].is_for_development ? "dev" : "prod") == 0)
+			kinds[count++] = rows[i].kind;
 	}
 	if (count == 0) {
 		error_make_printable(word);
@@ -60,38 +60,17 @@ static size_t choose(bool is_chosen[ROW_COUNT], struct error *err)
 static struct credential *default_open(const struct credential_settings *settings,
 	const struct account_settings *account, struct error *err)
 {
-	struct credential *members[ROW_COUNT];
-	struct credential *chain = NULL;
-	bool is_chosen[ROW_COUNT];
+	const struct credential_kind *kinds[ROW_COUNT];
 	struct credential_settings own = *settings; /* owns nothing */
-	size_t opened = 0;
-	size_t wanted = choose(is_chosen, err);
-	if (wanted == 0)
+	size_t count = choose(kinds, err);
+	if (count == 0)
 		return NULL;
-	/* Alone, a managed identity is waited for; in a row it is looked for first. */
-	own.is_in_chain = wanted > 1;
 	/* The variable doubles as the identifier of a user-assigned managed identity. */
 	if (own.client_id == NULL)
 		own.client_id = getenv("AZURE_CLIENT_ID");
 	if (own.client_id != NULL && own.client_id[0] == '\0')
 		own.client_id = NULL;
-	for (size_t i = 0; i < ROW_COUNT; i++) {
-		if (!is_chosen[i])
-			continue;
-		members[opened] = credential_open_kind(
-			credential_kind_find(rows[i].kind), &own, account, err);
-		if (members[opened] == NULL)
-			break;
-		opened++;
-	}
-	if (opened == wanted) {
-		chain = chain_new(members, opened, true);
-		if (chain == NULL)
-			error_set(err, ERR_NO_MEMORY, "cannot make a credential: out of memory");
-	}
-	while (chain == NULL && opened > 0)
-		credential_close(members[--opened]);
-	return chain;
+	return chain_open(kinds, count, true, &own, account, err);
 }
 
 static const char *const keys[] = {"authority", "client_id", "run_as", NULL};

@@ -401,16 +401,13 @@ START_TEST(says_to_log_in)
 			"how the daemon runs it"},
 		{1, "", "ERROR: not logged in, run `azd auth login` to login\n",
 			"the Azure Developer CLI is not logged in: run 'azd auth login' as the "
-			"user "
-			"ada, as whom the daemon runs it"},
+			"user ada, which is how the daemon runs it"},
 		{1, "{\"message\":\"ERROR: not logged in, run `azd auth login` to login\"}", "",
 			"the Azure Developer CLI is not logged in: run 'azd auth login' as the "
-			"user "
-			"ada, as whom the daemon runs it"},
+			"user ada, which is how the daemon runs it"},
 		{2, "", "Get-AzAccessToken: Run Connect-AzAccount to login.\n",
 			"Azure PowerShell is not logged in: run 'pwsh -Command Connect-AzAccount' "
-			"as "
-			"the user ada, as whom the daemon runs it"},
+			"as the user ada, which is how the daemon runs it"},
 	};
 	for (size_t i = 0; i < UNIT_COUNT(cases); i++) {
 		struct error err = explain(

@@ -171,7 +171,10 @@ MISTAKES = {
     ),
     "credential": (
         account(credential="password"),
-        "FILE:5: [account anchors]: credential: found 'password', expected account_key",
+        "FILE:5: [account anchors]: credential: found 'password', expected account_key, "
+        "client_secret, client_certificate, client_assertion, workload_identity, "
+        "managed_identity, device_code, azure_cli, azure_developer_cli, azure_powershell, "
+        "static_token, environment, default; or several, in order",
     ),
     "key file without its slash": (
         account(account_key="file:anchors.key"),
