@@ -95,9 +95,10 @@ static void on_member_done(void *context, struct access_token *token, const stru
 	bool goes_on = err->code == ERR_UNAVAILABLE ||
 		       (chain->forgives_developer_tools && member->kind->is_developer_tool);
 	bool is_last = chain->has_worked || call->at + 1 == chain->count;
-	text_appendf(&call->reasons, "%s%s: %.*s", call->reasons.len == 0 ? "" : "; ",
-		member->kind->name, goes_on && !is_last ? REASON_MAX : (int)sizeof(err->message),
-		err->message);
+	bool is_cut = goes_on && !is_last && strlen(err->message) > REASON_MAX;
+	text_appendf(&call->reasons, "%s%s: %.*s%s", call->reasons.len == 0 ? "" : "; ",
+		member->kind->name, is_cut ? REASON_MAX : (int)sizeof(err->message), err->message,
+		is_cut ? "..." : "");
 	if (goes_on && !is_last) {
 		call->at++;
 		ask_member(call);
