@@ -89,7 +89,7 @@ def test_others_are_refused(seen):
 
 
 def test_status_tells_how_many_accounts_are_valid(seen):
-    assert 'Status: "1 of 1 accounts have a valid token"' in seen["status"]
+    assert 'Status: "1 of 1 accounts have a valid token' in seen["status"]
     assert "Active: active (running)" in seen["status"]
 
 
