@@ -124,10 +124,12 @@ def test_tells_what_happens_next(make_daemon, emulator, key_file):
 
 def test_the_status_is_not_told_for_every_refresh(make_daemon, emulator, key_file):
     emulator.change_settings(token_lifetime_s=4)
-    running = make_daemon(account_section("anchors", emulator, key_file)).start()
-    running.wait_for_status("1 of 1 accounts have a valid token")
+    # Several, so that the one that is next is ever another.
+    accounts = {f"a-{i}": account_keys(emulator, key_file) for i in range(4)}
+    running = make_daemon(configuration(emulator, accounts)).start()
+    running.wait_for_status("4 of 4 accounts have a valid token")
     told = len(running.states())
-    emulator.wait_for_requests(4)
+    emulator.wait_for_requests(16)
     assert running.states()[told:] == []
 
 
