@@ -1,4 +1,4 @@
-"""What test_watchdog.py runs in the booted system: lets threads of the service hang there, and prints
+"""What test_service_watchdog.py runs in the booted system: lets threads of the service hang there, and prints
 what it saw as one JSON object. It judges nothing.
 
 Arguments: prefix of the installation, configuration file, account identifier, key.
