@@ -389,7 +389,7 @@ def test_clients_take_no_descriptor_from_a_reload_and_a_refresh(crowded, emulato
         daemon.config_file.read_text().replace("eastus2", "westeurope")
     )
     assert "failed" not in daemon.reload()
-    emulator.wait_for_requests(1)
+    daemon.wait_for_token("anchors", after=1)
     assert daemon.token()["account_domain"] == "westeurope.mixedreality.azure.com"
 
 
