@@ -173,8 +173,7 @@ static int run_probe(
 				return 0;
 			break;
 		}
-		/* As the chain does: the next one is for where this one is not to be had. */
-		if (probe->err.code != ERR_UNAVAILABLE && !members[i]->kind->is_developer_tool)
+		if (count > 1 && !credential->kind->goes_on(credential, members[i], &probe->err))
 			break;
 	}
 	return cli_fail(failure, CLI_EXIT_NO_TOKEN, "account %s gets no token",

@@ -165,6 +165,10 @@ struct credential_kind {
 	 */
 	struct credential *const *(*members)(const struct credential *credential, size_t *count);
 
+	/* Of a chain: whether it goes on to the next when this member has failed so. Optional. */
+	bool (*goes_on)(const struct credential *credential, const struct credential *member,
+		const struct error *err);
+
 	/* Wipe and free; nothing is under way. Any one thread. */
 	void (*close)(struct credential *credential);
 
