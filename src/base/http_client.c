@@ -1,20 +1,15 @@
 #include "base/http_client.h"
 
+#include "base/http_response.h"
+#include "base/http_trust.h"
 #include "base/text.h"
 
-#include <arpa/inet.h>
 #include <curl/curl.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <time.h>
-#include <unistd.h>
 
 /* What an answer of the STS fits into; a longer one grows. */
 #define BODY_ROOM ((size_t)2000)
@@ -177,81 +172,6 @@ static size_t take_header(char *bytes, size_t size, size_t count, void *context)
 	return len;
 }
 
-bool http_url_is_of_host(const char *url)
-{
-	char host[64];
-	struct in_addr v4;
-	struct in6_addr v6;
-	size_t scheme = strncasecmp(url, "http://", 7) == 0    ? 7
-			: strncasecmp(url, "https://", 8) == 0 ? 8
-							       : 0;
-	const char *start = url + scheme;
-	bool is_v6 = *start == '[';
-	size_t len = is_v6 ? strcspn(++start, "]") : strcspn(start, ":/?#");
-	if (scheme == 0 || len == 0 || len >= sizeof(host))
-		return false;
-	/* What could end the host elsewhere in the eyes of another parser is not looked into. */
-	const char *end = start + len + (is_v6 ? 1 : 0);
-	if ((is_v6 && start[len] != ']') || (*end != '\0' && strchr(":/?#", *end) == NULL) ||
-		strpbrk(url, "@\\ \t\r\n") != NULL)
-		return false;
-	memcpy(host, start, len);
-	host[len] = '\0';
-	if (is_v6)
-		return inet_pton(AF_INET6, host, &v6) == 1 &&
-		       (IN6_IS_ADDR_LOOPBACK(&v6) || IN6_IS_ADDR_LINKLOCAL(&v6));
-	if (strcasecmp(host, "localhost") == 0)
-		return true;
-	if (inet_pton(AF_INET, host, &v4) != 1)
-		return false;
-	uint32_t address = ntohl(v4.s_addr);
-	return address >> 24 == 127 || address >> 16 == 0xa9fe; /* 169.254.0.0/16 */
-}
-
-/* Is this the certificate that was announced? Nothing else of it counts. */
-static int check_thumbprint(X509_STORE_CTX *store, void *context)
-{
-	const struct http_flight *flight = context;
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	unsigned len = 0;
-	char words[41] = "";
-	X509 *certificate = X509_STORE_CTX_get0_cert(store);
-	if (certificate != NULL && X509_digest(certificate, EVP_sha1(), digest, &len) == 1 &&
-		len == 20)
-		for (unsigned i = 0; i < len; i++)
-			snprintf(words + (size_t)2 * i, 3, "%02x", digest[i]);
-	if (strcasecmp(words, flight->thumbprint) == 0)
-		return 1;
-	X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_UNTRUSTED);
-	return 0;
-}
-
-static CURLcode trust_thumbprint(CURL *easy, void *tls_context, void *context)
-{
-	(void)easy;
-	SSL_CTX_set_cert_verify_callback(tls_context, check_thumbprint, context);
-	return CURLE_OK;
-}
-
-/* Whom to trust: the authorities, or the one certificate. Returns false when it cannot be said. */
-static bool configure_trust(struct http_flight *flight)
-{
-	CURL *easy = flight->easy;
-	if (flight->thumbprint[0] != '\0') {
-		/* Never a connection or a session whose server was checked in another way. */
-		curl_easy_setopt(easy, CURLOPT_SHARE, NULL);
-		curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
-		curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
-		curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, flight);
-		return curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L) == CURLE_OK &&
-		       curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, trust_thumbprint) ==
-			       CURLE_OK;
-	}
-	return curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
-	       (flight->ca_file == NULL ||
-		       curl_easy_setopt(easy, CURLOPT_CAINFO, flight->ca_file) == CURLE_OK);
-}
-
 static bool flight_configure(struct http_flight *flight)
 {
 	CURL *easy = flight->easy;
@@ -296,7 +216,7 @@ static bool flight_configure(struct http_flight *flight)
 			CURLE_OK ||
 		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) != CURLE_OK)
 		return false;
-	return configure_trust(flight);
+	return http_trust_configure(easy, flight->thumbprint, flight->ca_file);
 }
 
 /* Give the flight its handle and send it off. Those that wait have neither handle nor buffer. */
@@ -440,67 +360,12 @@ void http_client_cancel(struct http_client *client, struct http_flight *flight)
 	flight_free(flight);
 }
 
-static void copy_header(CURL *easy, const char *name, char *out, size_t out_size)
-{
-	struct curl_header *header = NULL;
-	out[0] = '\0';
-	if (curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) != CURLHE_OK)
-		return;
-	size_t len = strlen(header->value);
-	if (len >= out_size)
-		len = out_size - 1;
-	memcpy(out, header->value, len);
-	out[len] = '\0';
-	error_make_printable(out);
-}
-
-int64_t http_retry_after_s(const char *value, int64_t now_s)
-{
-	int64_t seconds = -1;
-	if (parse_integer(value, 0, INT32_MAX, &seconds) == 0)
-		return seconds;
-	time_t date = curl_getdate(value, NULL);
-	if (date == -1)
-		return -1;
-	return date > now_s ? date - now_s : 0;
-}
-
-static int64_t read_retry_after(CURL *easy, int64_t server_date_s)
-{
-	char value[64];
-	int64_t number;
-	/* azure-core reads these three, in this order. Source: azure-protocol.md G. */
-	copy_header(easy, "Retry-After", value, sizeof(value));
-	int64_t now_s = server_date_s >= 0 ? server_date_s : (int64_t)time(NULL);
-	if (value[0] != '\0' && http_retry_after_s(value, now_s) >= 0)
-		return http_retry_after_s(value, now_s);
-	copy_header(easy, "retry-after-ms", value, sizeof(value));
-	if (parse_integer(value, 0, INT32_MAX, &number) == 0)
-		return (number + 999) / 1000;
-	copy_header(easy, "x-ms-retry-after-ms", value, sizeof(value));
-	if (parse_integer(value, 0, INT32_MAX, &number) == 0)
-		return (number + 999) / 1000;
-	return -1;
-}
-
 static void call_answered(struct http_flight *flight)
 {
-	struct http_response response = {.body = flight->body, .server_date_s = -1};
-	char date[64];
-	long status = 0;
+	struct http_response response;
+	http_response_read(flight->easy, &response);
+	response.body = flight->body;
 	flight->body = NULL;
-	curl_easy_getinfo(flight->easy, CURLINFO_RESPONSE_CODE, &status);
-	response.status = (int)status;
-	copy_header(
-		flight->easy, "Content-Type", response.content_type, sizeof(response.content_type));
-	copy_header(flight->easy, "MS-CV", response.correlation_vector,
-		sizeof(response.correlation_vector));
-	copy_header(
-		flight->easy, "WWW-Authenticate", response.challenge, sizeof(response.challenge));
-	copy_header(flight->easy, "Date", date, sizeof(date));
-	if (date[0] != '\0')
-		response.server_date_s = curl_getdate(date, NULL);
-	response.retry_after_s = read_retry_after(flight->easy, response.server_date_s);
 	flight->done(flight->context, &response, NULL);
 	secret_free(response.body);
 }
@@ -531,24 +396,6 @@ static enum error_code code_of(CURLcode result)
 	}
 }
 
-/* A file that cannot be opened for want of a descriptor or of memory is as good as ever. */
-static void describe_bad_ca_file(
-	const struct http_flight *flight, const char *reason, struct error *err)
-{
-	const char *path = flight->ca_file == NULL ? "(the system's)" : flight->ca_file;
-	int fd = flight->ca_file == NULL ? -1 : open(flight->ca_file, O_RDONLY | O_CLOEXEC);
-	int errnum = fd < 0 && flight->ca_file != NULL ? errno : 0;
-	if (fd >= 0)
-		close(fd);
-	if (errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM)
-		error_set_errno(err, errnum, "cannot open ca_file %s", path);
-	else
-		error_set(err, ERR_CONFIGURATION,
-			"cannot use the certificates in ca_file %s: %s; expected a readable PEM "
-			"file",
-			path, reason);
-}
-
 static void call_broken(struct http_flight *flight, CURLcode result)
 {
 	struct error err = ERROR_INIT;
@@ -560,7 +407,7 @@ static void call_broken(struct http_flight *flight, CURLcode result)
 			"%s answered with more than the %zu bytes that an answer may have", origin,
 			flight->body_max);
 	else if (result == CURLE_SSL_CACERT_BADFILE)
-		describe_bad_ca_file(flight, reason, &err);
+		http_trust_describe_bad_file(flight->ca_file, reason, &err);
 	else if (result == CURLE_UNSUPPORTED_PROTOCOL && strncmp(flight->url, "https:", 6) == 0)
 		error_set(&err, ERR_UPSTREAM_FORMAT,
 			"%s answered with something that is not HTTP: %s", origin, reason);

@@ -2,20 +2,15 @@
  * The secret of an app registration, by the client-credentials grant. Source: azure-protocol.md
  * B.2.
  */
-#include "credential/authority.h"
 #include "credential/credential.h"
-#include "credential/entra_grant.h"
+#include "credential/entra_app.h"
 #include "credential/live_secret.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 struct client_secret {
 	struct credential credential;
-	char *authority;
-	char *tenant_id;
-	char *client_id;
-	char *ca_file;
+	struct entra_app app;
 	struct live_secret *secret;
 };
 
@@ -28,10 +23,7 @@ static void client_secret_close(struct credential *credential)
 {
 	struct client_secret *self = (struct client_secret *)credential;
 	live_secret_free(self->secret);
-	free(self->authority);
-	free(self->tenant_id);
-	free(self->client_id);
-	free(self->ca_file);
+	entra_app_clear(&self->app);
 	free(self);
 }
 
@@ -40,25 +32,15 @@ static struct credential *client_secret_open(const struct credential_settings *s
 {
 	struct client_secret *self = calloc(1, sizeof(*self));
 	(void)account;
-	if (self == NULL)
-		goto no_memory;
-	self->tenant_id = strdup(settings->tenant_id);
-	self->client_id = strdup(settings->client_id);
-	self->ca_file = settings->ca_file == NULL ? NULL : strdup(settings->ca_file);
-	if (self->tenant_id == NULL || self->client_id == NULL ||
-		(settings->ca_file != NULL && self->ca_file == NULL))
-		goto no_memory;
-	self->authority = authority_resolve(settings->authority, err);
-	if (self->authority != NULL)
+	if (self == NULL) {
+		error_set(err, ERR_NO_MEMORY, "cannot make a credential: out of memory");
+		return NULL;
+	}
+	if (entra_app_open(&self->app, settings, err) == 0)
 		self->secret = live_secret_open(&settings->client_secret, "client_secret", err);
 	if (self->secret != NULL)
 		return &self->credential;
 	client_secret_close(&self->credential);
-	return NULL;
-no_memory:
-	error_set(err, ERR_NO_MEMORY, "cannot make a credential: out of memory");
-	if (self != NULL)
-		client_secret_close(&self->credential);
 	return NULL;
 }
 
@@ -84,10 +66,10 @@ static struct credential_call *client_secret_ask(struct credential *credential, 
 		return NULL;
 	}
 	call->call = (struct credential_call){credential, done, context};
-	const struct entra_tenant tenant = {self->authority, self->tenant_id, self->ca_file};
+	const struct entra_tenant tenant = entra_app_tenant(&self->app);
 	const struct entra_form form = {
 		.grant_type = "client_credentials",
-		.client_id = self->client_id,
+		.client_id = self->app.client_id,
 		.scope = scope,
 		.client_secret = secret,
 	};

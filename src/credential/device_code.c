@@ -3,10 +3,9 @@
  * left. Forms and defaults are those of DeviceCodeCredential, which would ask for the code by
  * itself: here a person begins, by mrtoken login. Source: azure-protocol.md B.2, B.5 to B.7.
  */
-#include "credential/authority.h"
 #include "credential/credential.h"
 #include "credential/device_login.h"
-#include "credential/entra_grant.h"
+#include "credential/entra_app.h"
 #include "credential/kept_login.h"
 #include "credential/shared_token.h"
 
@@ -17,6 +16,9 @@
 /* That of DeviceCodeCredential: Azure's developer tools. Source: azure-protocol.md B.2. */
 #define DEFAULT_CLIENT "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
 
+/* However long Entra wants to be left alone. */
+#define RETRY_AFTER_MAX_S INT64_C(3600)
+
 #define LOGIN_NEEDED "login needed, run mrtoken login ACCOUNT"
 
 #define NO_REFRESH_TOKEN                                                           \
@@ -25,15 +27,14 @@
 
 struct device_code {
 	struct credential credential;
-	char *authority;
-	char *tenant_id;
-	char *client_id;
-	char *ca_file;
+	struct entra_app app;
 	struct kept_login *kept;
 	struct error ended; /* why the last login ended; ERR_NONE: it did not */
 	struct access_token first; /* what the login itself brought, until somebody asks for it */
 	char *first_scope;
 	struct device_login *login; /* under way, or NULL */
+	struct loop *login_loop; /* whose it is or was */
+	int64_t not_before_ms; /* CLOCK_BOOTTIME: Entra wants to be asked for no login until then */
 };
 
 struct device_code_call {
@@ -63,10 +64,7 @@ static void device_code_close(struct credential *credential)
 	struct device_code *self = device_code_of(credential);
 	drop_first(self);
 	kept_login_free(self->kept);
-	free(self->authority);
-	free(self->tenant_id);
-	free(self->client_id);
-	free(self->ca_file);
+	entra_app_clear(&self->app);
 	free(self);
 }
 
@@ -85,28 +83,19 @@ static int device_code_check(const struct credential_settings *settings, struct 
 	return 0;
 }
 
-/* Copy a string that may be NULL. Returns whether there was memory. */
-static bool copy_string(char **copy, const char *string)
-{
-	*copy = string == NULL ? NULL : strdup(string);
-	return string == NULL || *copy != NULL;
-}
-
 static int open_parts(
 	struct device_code *self, const struct credential_settings *settings, struct error *err)
 {
 	self->ended = ERROR_INIT;
-	if (!copy_string(&self->tenant_id,
-		    settings->tenant_id == NULL ? ENTRA_TENANT_OF_USERS : settings->tenant_id) ||
-		!copy_string(&self->client_id,
-			settings->client_id == NULL ? DEFAULT_CLIENT : settings->client_id) ||
-		!copy_string(&self->ca_file, settings->ca_file))
-		return error_set(err, ERR_NO_MEMORY, "cannot make a credential: out of memory");
-	self->authority = authority_resolve(settings->authority, err);
-	if (self->authority == NULL)
+	struct credential_settings own = *settings; /* owns nothing */
+	if (own.tenant_id == NULL)
+		own.tenant_id = (char *)ENTRA_TENANT_OF_USERS;
+	if (own.client_id == NULL)
+		own.client_id = (char *)DEFAULT_CLIENT;
+	if (entra_app_open(&self->app, &own, err) != 0)
 		return -1;
 	const struct refresh_token_owner owner = {
-		self->authority, self->tenant_id, self->client_id};
+		self->app.authority, self->app.tenant_id, self->app.client_id};
 	self->kept = kept_login_open(
 		&owner, settings->refresh_token_file, &settings->refresh_token_key, err);
 	return self->kept == NULL ? -1 : 0;
@@ -226,14 +215,14 @@ static int ask_entra(
 	struct device_code_call *call, const char *scope, struct loop *loop, struct error *err)
 {
 	const struct device_code *self = device_code_of(call->call.credential);
-	const struct entra_tenant tenant = {self->authority, self->tenant_id, self->ca_file};
+	const struct entra_tenant tenant = entra_app_tenant(&self->app);
 	_cleanup_text_ struct text scopes = {0};
 	text_appendf(&scopes, "%s " ENTRA_USER_SCOPES, scope);
 	if (text_string(&scopes) == NULL)
 		return error_set(err, ERR_NO_MEMORY, "cannot ask for a token: out of memory");
 	const struct entra_form form = {
 		.grant_type = "refresh_token",
-		.client_id = self->client_id,
+		.client_id = self->app.client_id,
 		.scope = scopes.data,
 		.refresh_token = kept_login_refresh_token(self->kept),
 		.wants_client_info = true,
@@ -282,9 +271,10 @@ static void device_code_cancel(struct credential_call *credential_call)
 /* The login brought a token, but nothing to get the next one by. */
 static void take_without_refresh_token(struct device_code *self)
 {
-	/* Whoever was logged in before may be somebody else. */
-	kept_login_end(self->kept);
-	set_notice(&self->first, "the login ends with this token" NO_REFRESH_TOKEN);
+	kept_login_begin(self->kept, NULL);
+	set_notice(&self->first, kept_login_notice(self->kept)[0] != '\0'
+					 ? kept_login_notice(self->kept)
+					 : "the login ends with this token" NO_REFRESH_TOKEN);
 	error_set(&self->ended, ERR_DENIED,
 		LOGIN_NEEDED ": the last login ended with its first token" NO_REFRESH_TOKEN);
 }
@@ -293,10 +283,16 @@ static void on_login_ended(void *context, struct entra_answer *answer, const str
 {
 	struct device_code *self = context;
 	struct device_login *login = self->login;
-	(void)err; /* whoever waits is told */
 	self->login = NULL;
-	if (answer == NULL)
-		return; /* a login that was there before is as good as it was */
+	if (answer == NULL) {
+		/* Whoever waits is told. A login that was there before is as good as it was. */
+		if (err->retry_after_s > 0)
+			self->not_before_ms =
+				loop_now_ms(self->login_loop) +
+				1000 * (err->retry_after_s < RETRY_AFTER_MAX_S ? err->retry_after_s
+									       : RETRY_AFTER_MAX_S);
+		return;
+	}
 	drop_first(self);
 	self->ended = ERROR_INIT;
 	self->first_scope = strdup(device_login_scope(login));
@@ -308,7 +304,7 @@ static void on_login_ended(void *context, struct entra_answer *answer, const str
 		take_without_refresh_token(self);
 		return;
 	}
-	kept_login_renew(self->kept, answer->refresh_token);
+	kept_login_begin(self->kept, answer->refresh_token);
 	answer->refresh_token = NULL;
 	set_notice(&self->first, kept_login_notice(self->kept));
 }
@@ -318,12 +314,21 @@ static struct credential_login *device_code_login(struct credential *credential,
 {
 	struct device_code *self = device_code_of(credential);
 	bool is_first = self->login == NULL;
+	self->login_loop = loop;
+	int64_t left_ms = self->not_before_ms - loop_now_ms(loop);
+	if (is_first && left_ms > 0) {
+		error_set(err, ERR_THROTTLED,
+			"Microsoft Entra ID wants no login begun for %lld s more",
+			(long long)(left_ms + 999) / 1000);
+		err->retry_after_s = (left_ms + 999) / 1000;
+		return NULL;
+	}
 	/* Before somebody signs in for nothing: could the login be kept? */
 	if (is_first && kept_login_check_file(self->kept, err) != 0)
 		return NULL;
 	const struct device_login_options options = {
-		.tenant = {self->authority, self->tenant_id, self->ca_file},
-		.client_id = self->client_id,
+		.tenant = entra_app_tenant(&self->app),
+		.client_id = self->app.client_id,
 		.credential = credential,
 		.ended = on_login_ended,
 		.context = self,

@@ -82,7 +82,15 @@ static struct credential *open_set(size_t set, const struct credential_settings 
 static void describe_missing(struct environment *self)
 {
 	_cleanup_text_ struct text words = {0};
-	for (size_t set = 0; set < SET_COUNT; set++) {
+	bool is_any_set = false;
+	for (size_t set = 0; set < SET_COUNT; set++)
+		for (size_t i = 0; sets[set].variables[i] != NULL; i++)
+			is_any_set |= is_set(sets[set].variables[i]);
+	if (!is_any_set)
+		text_append(&words,
+			"none of AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and the "
+			"like is set");
+	for (size_t set = 0; is_any_set && set < SET_COUNT; set++) {
 		text_appendf(&words, "%s%s it lacks ", set == 0 ? "" : "; ", sets[set].what_for);
 		const char *comma = "";
 		for (size_t i = 0; sets[set].variables[i] != NULL; i++) {

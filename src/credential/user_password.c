@@ -3,20 +3,16 @@
  * SDKs call it deprecated, and no account with a second factor can be used so. Users of other
  * identity providers (federated ones) are not found. Source: azure-protocol.md B.2, E.
  */
-#include "credential/authority.h"
-#include "credential/credential.h"
-#include "credential/entra_grant.h"
 #include "credential/user_password.h"
+
+#include "credential/entra_app.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 struct user_password {
 	struct credential credential;
-	char *authority;
-	char *tenant_id;
-	char *client_id;
-	char *ca_file;
+	struct entra_app app;
 	char *user_name;
 	struct secret *password;
 };
@@ -30,10 +26,7 @@ static void user_password_close(struct credential *credential)
 {
 	struct user_password *self = (struct user_password *)credential;
 	secret_free(self->password);
-	free(self->authority);
-	free(self->tenant_id);
-	free(self->client_id);
-	free(self->ca_file);
+	entra_app_clear(&self->app);
 	free(self->user_name);
 	free(self);
 }
@@ -48,16 +41,13 @@ static struct credential *user_password_open(const struct credential_settings *s
 	(void)account;
 	if (self == NULL)
 		goto no_memory;
-	self->tenant_id =
-		strdup(settings->tenant_id == NULL ? ENTRA_TENANT_OF_USERS : settings->tenant_id);
-	self->client_id = strdup(settings->client_id);
+	struct credential_settings own = *settings; /* owns nothing */
+	if (own.tenant_id == NULL)
+		own.tenant_id = (char *)ENTRA_TENANT_OF_USERS;
 	self->user_name = strdup(user_name == NULL ? "" : user_name);
-	self->ca_file = settings->ca_file == NULL ? NULL : strdup(settings->ca_file);
-	if (self->tenant_id == NULL || self->client_id == NULL || self->user_name == NULL ||
-		(settings->ca_file != NULL && self->ca_file == NULL))
+	if (self->user_name == NULL)
 		goto no_memory;
-	self->authority = authority_resolve(settings->authority, err);
-	if (self->authority != NULL)
+	if (entra_app_open(&self->app, &own, err) == 0)
 		self->password = secret_source_read(&source, err);
 	if (self->password != NULL)
 		return &self->credential;
@@ -85,7 +75,7 @@ static struct credential_call *user_password_ask(struct credential *credential, 
 	const struct user_password *self = (const struct user_password *)credential;
 	_cleanup_text_ struct text scopes = {0};
 	/* As MSAL, which wants a refresh token too. */
-	text_appendf(&scopes, "%s openid profile offline_access", scope);
+	text_appendf(&scopes, "%s " ENTRA_USER_SCOPES, scope);
 	struct user_password_call *call = calloc(1, sizeof(*call));
 	if (call == NULL || text_string(&scopes) == NULL) {
 		free(call);
@@ -93,10 +83,10 @@ static struct credential_call *user_password_ask(struct credential *credential, 
 		return NULL;
 	}
 	call->call = (struct credential_call){credential, done, context};
-	const struct entra_tenant tenant = {self->authority, self->tenant_id, self->ca_file};
+	const struct entra_tenant tenant = entra_app_tenant(&self->app);
 	const struct entra_form form = {
 		.grant_type = "password",
-		.client_id = self->client_id,
+		.client_id = self->app.client_id,
 		.scope = scopes.data,
 		.user_name = self->user_name,
 		.password = self->password,

@@ -293,6 +293,7 @@ START_TEST(leaves_room_for_every_reason)
 	assert_failure(&asked, ERR_UNAVAILABLE, "first: it begins");
 	assert_failure(&asked, ERR_UNAVAILABLE, "; second: it begins");
 	assert_failure(&asked, ERR_UNAVAILABLE, "; third: it begins");
+	assert_failure(&asked, ERR_UNAVAILABLE, "xxx...; second: ");
 	ck_assert_uint_gt(strlen(asked.err.message), 1000);
 	scene_close();
 }

@@ -1,5 +1,5 @@
 /*
- * Linked with a credential_kind_find() of the test's own in front of the real one, so that what the
+ * Linked with a credential_open_kind() of the test's own in front of the real one, so that what the
  * chain is made of does as the test says.
  */
 #include "credential/chain.h"
@@ -64,13 +64,21 @@ static const struct credential_kind *const kinds[MEMBER_COUNT] = {
 	&azure_developer_cli_kind,
 };
 
-const struct credential_kind *__wrap_credential_kind_find(const char *name);
-const struct credential_kind *__wrap_credential_kind_find(const char *name)
+typedef struct credential *opener(const struct credential_kind *kind,
+	const struct credential_settings *settings, const struct account_settings *of,
+	struct error *err);
+
+opener __real_credential_open_kind;
+opener __wrap_credential_open_kind;
+
+struct credential *__wrap_credential_open_kind(const struct credential_kind *kind,
+	const struct credential_settings *settings, const struct account_settings *of,
+	struct error *err)
 {
 	for (size_t i = 0; i < MEMBER_COUNT; i++)
-		if (strcmp(kinds[i]->name, name) == 0)
-			return kinds[i];
-	return NULL;
+		if (strcmp(kinds[i]->name, kind->name) == 0)
+			return __real_credential_open_kind(kinds[i], settings, of, err);
+	ck_abort_msg("%s is no part of the chain", kind->name);
 }
 
 /* ---- scenes ------------------------------------------------------------------------------------

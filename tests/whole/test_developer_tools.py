@@ -514,7 +514,7 @@ def test_a_probe_explains_what_a_tool_said(keys, tools, emulator, tmp_path):
     complaint, _ = LOGIN_COMPLAINTS["azure_cli"]
     tools.put("az", complaint=complaint, status=1)
     file = tmp_path / "probe.conf"
-    file.write_text(configuration(emulator, {"storage": keys("azure_cli")}))
+    file.write_text(configuration(emulator, {"storage": keys("azure_cli", run_as="root")}))
     result = subprocess.run(
         [binary("mrtoken"), "check", "--config", str(file), "--probe", "storage"],
         env={"PATH": tools.path},

@@ -1,0 +1,237 @@
+#include "refresh_task.h"
+
+#include "base/log.h"
+#include "base/random.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* No token is believed to live longer: those of the STS live for a day (azure-protocol.md A.5). */
+#define LIFETIME_MAX_S (INT64_C(48) * 3600)
+
+static int64_t now_ms(const struct refresh_task *task)
+{
+	return clock_boottime_ms(task->thread->options.clock);
+}
+
+/* Why an exchange failed, or what it gave. */
+static void publish_report(
+	struct refresh_task *task, const struct error *err, const struct upstream_token *token)
+{
+	struct refresh_thread *thread = task->thread;
+	const struct account_report *before = atomic_load(&task->account->report);
+	struct account_report *report = malloc(sizeof(*report));
+	if (report == NULL)
+		return; /* people see the last report for longer; tokens do not depend on it */
+	*report = *before;
+	report->failures = task->schedule.failures;
+	report->next_ms = task->schedule.next_ms;
+	if (err == NULL) {
+		report->refreshed_on = clock_realtime_s(thread->options.clock);
+		report->error = ERROR_INIT;
+		report->given_by = token->given_by;
+		report->is_static = token->is_static;
+		snprintf(report->notice, sizeof(report->notice), "%s",
+			token->notice == NULL ? "" : token->notice);
+	} else {
+		report->failed_on = clock_realtime_s(thread->options.clock);
+		report->error = *err;
+	}
+	account_publish_report(thread->options.registry, task->account, report);
+	thread->options.on_change(thread->options.context);
+}
+
+/* The account's identifier or its scope, for people. */
+static const char *what_it_is(const struct account_settings *settings)
+{
+	return settings->account_id != NULL ? settings->account_id : settings->scope;
+}
+
+/* Where the token comes from, for people. */
+static const char *who_answers(const struct account_settings *settings)
+{
+	return settings->endpoint != NULL ? settings->endpoint : settings->credential;
+}
+
+static void task_failed(struct refresh_task *task, const struct error *err)
+{
+	struct refresh_thread *thread = task->thread;
+	const struct account_settings *settings = &task->account->settings;
+	const struct snapshot *snapshot = atomic_load(&task->account->snapshot);
+	int64_t now = now_ms(task);
+	schedule_failed(&task->schedule, now, err, random_part());
+	heap_put(&thread->heap, &task->timer, task->schedule.next_ms);
+	char left[64] = "there is no valid token";
+	if (snapshot_is_valid(snapshot, now))
+		snprintf(left, sizeof(left), "the present token lives %" PRId64 " s more",
+			(snapshot->dead_at_ms - now) / 1000);
+	const struct log_field fields[] = {
+		{"ACCOUNT", settings->name},
+		{"UPSTREAM", settings->endpoint},
+		{"ERROR_CODE", error_code_name(err->code)},
+		{"MS_CV", err->correlation_vector[0] == '\0' ? NULL : err->correlation_vector},
+		{"UPSTREAM_CODE", err->upstream_code[0] == '\0' ? NULL : err->upstream_code},
+		{"CORRELATION_ID", err->correlation_id[0] == '\0' ? NULL : err->correlation_id},
+		{0},
+	};
+	/* Someone must act where time does not mend it, or where clients are without a token. */
+	bool is_urgent =
+		error_class_of(err->code) != ERROR_CLASS_RETRY || !snapshot_is_valid(snapshot, now);
+	publish_report(task, err, NULL);
+	log_event(is_urgent ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, fields,
+		"account %s (%s): refresh failed (failure %u in a row): %s; %s; trying again in "
+		"%.1f s",
+		settings->name, what_it_is(settings), task->schedule.failures, err->message, left,
+		(double)(task->schedule.next_ms - now) / 1000);
+}
+
+/* How long the token lives, seen from now. */
+static int64_t lifetime_ms_of(const struct refresh_task *task, const struct upstream_token *token)
+{
+	if (token->dead_at_ms != 0)
+		return token->dead_at_ms - now_ms(task);
+	int64_t local_s = clock_realtime_s(task->thread->options.clock);
+	/* The upstream's clock made the expiry, so the upstream's clock tells how far off it is. */
+	int64_t from_s = token->server_date_s >= 0 ? token->server_date_s : local_s;
+	int64_t lifetime_s = token->expires_on - from_s;
+	if (lifetime_s <= LIFETIME_MAX_S)
+		return lifetime_s * 1000;
+	const struct log_field fields[] = {{"ACCOUNT", task->account->settings.name}, {0}};
+	log_event(LOG_LEVEL_WARNING, fields,
+		"account %s: the token would live for %" PRId64
+		" s by the upstream's clock, which is "
+		"not believed; it is used for %" PRId64 " s at most",
+		task->account->settings.name, lifetime_s, LIFETIME_MAX_S);
+	/* A Date that is far off is worth less than this host's clock. */
+	lifetime_s = token->expires_on - local_s;
+	return (lifetime_s < LIFETIME_MAX_S ? lifetime_s : LIFETIME_MAX_S) * 1000;
+}
+
+/* Tell, once, what someone should look at although the exchange worked. */
+static void log_notice_of(const struct refresh_task *task, const struct upstream_token *token)
+{
+	const struct account_report *report = atomic_load(&task->account->report);
+	const char *name = task->account->settings.name;
+	const struct log_field fields[] = {{"ACCOUNT", name}, {0}};
+	if (token->notice != NULL && token->notice[0] != '\0' &&
+		strcmp(token->notice, report->notice) != 0)
+		log_event(LOG_LEVEL_WARNING, fields, "account %s: %s", name, token->notice);
+}
+
+/* The token that is there came again: it stays as it is, its answers and ETags too. */
+static void task_got_same(struct refresh_task *task, const struct upstream_token *token,
+	const struct snapshot *snapshot)
+{
+	struct refresh_thread *thread = task->thread;
+	int64_t now = now_ms(task);
+	schedule_same(&task->schedule, now, snapshot->dead_at_ms - now,
+		token->is_static && token->refresh_at_ms != 0 ? token->refresh_at_ms - now : 0);
+	heap_put(&thread->heap, &task->timer, task->schedule.next_ms);
+	log_notice_of(task, token);
+	publish_report(task, NULL, token);
+	if (token->is_static)
+		return; /* as it should be, every few seconds */
+	const struct log_field fields[] = {{"ACCOUNT", task->account->settings.name}, {0}};
+	log_event(LOG_LEVEL_INFO, fields,
+		"account %s (%s): the same token again, valid for %" PRId64
+		" s, next refresh in %" PRId64 " s",
+		task->account->settings.name, what_it_is(&task->account->settings),
+		(snapshot->dead_at_ms - now) / 1000, (task->schedule.next_ms - now) / 1000);
+}
+
+static void task_succeeded(struct refresh_task *task, struct upstream_token *token)
+{
+	struct refresh_thread *thread = task->thread;
+	const struct account_settings *settings = &task->account->settings;
+	const struct snapshot *present = atomic_load(&task->account->snapshot);
+	struct error err = ERROR_INIT;
+	int64_t now = now_ms(task);
+	if (snapshot_is_valid(present, now) && secret_equal(present->token, token->token)) {
+		task_got_same(task, token, present);
+		return;
+	}
+	/* The Date has whole seconds and may be as old as the request: count both against the
+	 * token. */
+	int64_t lifetime_ms = lifetime_ms_of(task, token);
+	if (token->dead_at_ms == 0)
+		lifetime_ms -= 1000 + (now - task->started_ms);
+	if (lifetime_ms <= 0) {
+		error_set(&err, ERR_UPSTREAM_FORMAT,
+			"%s answered with a token that expires at %" PRId64
+			", which is not after the answer's own time; expected one with a life "
+			"ahead",
+			who_answers(settings), token->expires_on);
+		task_failed(task, &err);
+		return;
+	}
+	/* It counts once the token is there to be handed out; else this is one more failure. */
+	struct schedule schedule = task->schedule;
+	schedule_succeeded(&schedule, now, lifetime_ms,
+		token->refresh_at_ms == 0 ? 0 : token->refresh_at_ms - now, random_part());
+	if (token->is_static)
+		schedule_same(&schedule, now, lifetime_ms, token->refresh_at_ms - now);
+	const struct snapshot_parts parts = {
+		.account = settings->name,
+		.account_id = settings->account_id,
+		.account_domain = settings->account_domain,
+		.scope = settings->account_id == NULL ? settings->scope : NULL,
+		.expires_on = token->expires_on,
+		.refresh_on = token->expires_on - (now + lifetime_ms - schedule.next_ms) / 1000,
+		.dead_at_ms = now + lifetime_ms,
+		.received_ms = now,
+	};
+	struct snapshot *snapshot =
+		snapshot_build(token->token, &parts, thread->options.answer_maker, &err);
+	if (snapshot == NULL) {
+		error_wrap(&err, "%s", who_answers(settings));
+		task_failed(task, &err);
+		return;
+	}
+	token->token = NULL;
+	task->schedule = schedule;
+	account_publish_snapshot(thread->options.registry, task->account, snapshot);
+	heap_put(&thread->heap, &task->timer, task->schedule.next_ms);
+	log_notice_of(task, token);
+	publish_report(task, NULL, token);
+	const struct log_field fields[] = {
+		{"ACCOUNT", settings->name},
+		{"UPSTREAM", settings->endpoint},
+		{"CREDENTIAL", token->given_by},
+		{0},
+	};
+	log_event(LOG_LEVEL_INFO, fields,
+		"account %s (%s): new token, valid for %" PRId64 " s, next refresh in %" PRId64
+		" s",
+		settings->name, what_it_is(settings), lifetime_ms / 1000,
+		(task->schedule.next_ms - now) / 1000);
+}
+
+static void on_exchange_done(void *context, struct upstream_token *token, const struct error *err)
+{
+	struct refresh_task *task = context;
+	task->exchange = NULL;
+	if (token != NULL)
+		task_succeeded(task, token);
+	else
+		task_failed(task, err);
+}
+
+void refresh_task_start(struct refresh_task *task)
+{
+	heap_remove(&task->thread->heap, &task->timer);
+	task->started_ms = now_ms(task);
+	struct upstream_exchange *exchange = task->upstream->start(&task->account->settings,
+		task->credential, task->thread->loop, on_exchange_done, task);
+	/* When it is NULL, on_exchange_done() was called already and has set the next date. */
+	if (exchange != NULL)
+		task->exchange = exchange;
+}
+
+void refresh_task_cancel(struct refresh_task *task)
+{
+	if (task->exchange != NULL)
+		task->upstream->cancel(task->exchange);
+	task->exchange = NULL;
+}
