@@ -127,8 +127,11 @@ static void task_inherit(struct refresh_task *task, struct refresh_task *before)
 {
 	const struct account_report *report = atomic_load(&before->account->report);
 	task->schedule = before->schedule;
-	/* A configuration that was changed is a reason to try again now. */
-	if (before->schedule.failures > 0)
+	/* A configuration that was changed is a reason to try again now; and who asks now may have
+	 * fewer rights than who asked before. */
+	if (before->schedule.failures > 0 ||
+		!account_settings_have_same_subject(
+			&task->account->settings, &before->account->settings))
 		task->schedule.next_ms = 0;
 	*atomic_load(&task->account->report) = *report;
 	atomic_store(&task->account->snapshot, atomic_load(&before->account->snapshot));

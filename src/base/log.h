@@ -38,6 +38,11 @@ void log_set_level(enum log_level level);
 /* Read "error", "warning", "notice", "info" or "debug". Returns 0 or -1. */
 int log_parse_level(const char *word, enum log_level *level);
 
+/* What is longer is cut. A message has room for a whole struct error and what is said around it; a
+ * line is no longer than what a pipe takes in one piece. */
+#define LOG_MESSAGE_SIZE 2560
+#define LOG_LINE_SIZE 4096
+
 /*
  * Write one line. Control characters in it become '?'.
  * fields  at most LOG_FIELDS_MAX, ended by one whose name is NULL; or NULL

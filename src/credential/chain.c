@@ -78,6 +78,14 @@ static void end_with_error(struct chain_call *call, const struct error *err)
 	call_free(call);
 }
 
+bool chain_goes_on(const struct credential *credential, const struct credential *member,
+	const struct error *err)
+{
+	const struct chain *chain = (const struct chain *)credential;
+	return err->code == ERR_UNAVAILABLE ||
+	       (chain->forgives_developer_tools && member->kind->is_developer_tool);
+}
+
 static void on_member_done(void *context, struct access_token *token, const struct error *err)
 {
 	struct chain_call *call = context;
@@ -93,8 +101,7 @@ static void on_member_done(void *context, struct access_token *token, const stru
 		call_free(call);
 		return;
 	}
-	bool goes_on = err->code == ERR_UNAVAILABLE ||
-		       (chain->forgives_developer_tools && member->kind->is_developer_tool);
+	bool goes_on = chain_goes_on(&chain->credential, member, err);
 	bool is_last = chain->has_worked || call->at + 1 == chain->count;
 	bool is_cut = goes_on && !is_last && strlen(err->message) > REASON_MAX;
 	text_appendf(&call->reasons, "%s%s: %.*s%s", call->reasons.len == 0 ? "" : "; ",
@@ -230,5 +237,6 @@ const struct credential_kind credential_chain = {
 	.accepted = chain_accepted,
 	.reconsider = chain_reconsider,
 	.members = chain_members,
+	.goes_on = chain_goes_on,
 	.close = chain_close,
 };
