@@ -8,10 +8,13 @@
 /* The daemon lets nobody wait for longer. */
 #define WAIT_MAX_S 25
 
+/* How much of the time-out is left to the way there and back, and to a busy host. */
+#define MARGIN_S 3
+
 /* For how long the daemon may wait with its answer, so that it comes within the time-out. */
 static int64_t wait_s(const struct cli_options *options)
 {
-	int64_t seconds = options->timeout_s - 1;
+	int64_t seconds = options->timeout_s - MARGIN_S;
 	if (!options->wants_wait)
 		return 0;
 	if (seconds > WAIT_MAX_S)

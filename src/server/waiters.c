@@ -5,15 +5,14 @@
 struct waiter {
 	struct heap_node end;
 	struct waiter *next; /* of the same account */
-	struct waiter **link; /* what points here; NULL: it does not wait at present */
+	struct waiter **link; /* what points here; NULL: it is in no list */
 	struct MHD_Connection *connection;
 	int64_t end_ms;
 	unsigned exchanges;
 	bool has_exchanges; /* it is known how many there were */
 };
 
-/* Out of its list and the heap, as it was before it waited. */
-static void leave(struct waiters *waiters, struct waiter *waiter)
+static void leave_list(struct waiter *waiter)
 {
 	if (waiter->link == NULL)
 		return;
@@ -21,6 +20,12 @@ static void leave(struct waiters *waiters, struct waiter *waiter)
 	if (waiter->next != NULL)
 		waiter->next->link = waiter->link;
 	waiter->link = NULL;
+}
+
+/* As it was before it waited. */
+static void leave(struct waiters *waiters, struct waiter *waiter)
+{
+	leave_list(waiter);
 	heap_remove(&waiters->ends, &waiter->end);
 }
 
@@ -30,15 +35,24 @@ static void resume(struct waiters *waiters, struct waiter *waiter)
 	MHD_resume_connection(waiter->connection);
 }
 
+/* Take all out of the lists, for what these are for is gone. They go on in the next round. */
+static void disband(struct waiters *waiters)
+{
+	for (size_t i = 0; i < waiters->ends.count; i++) {
+		struct waiter *waiter = waiters->ends.nodes[i]->owner;
+		/* The next account of that name may be another one, with other exchanges. */
+		waiter->has_exchanges = false;
+		leave_list(waiter);
+	}
+	waiters->is_disbanded = waiters->ends.count > 0;
+}
+
 static void resume_all(struct waiters *waiters)
 {
 	const struct heap_node *node;
-	while ((node = heap_first(&waiters->ends)) != NULL) {
-		struct waiter *waiter = node->owner;
-		/* The next account of that name may be another one, with other exchanges. */
-		waiter->has_exchanges = false;
-		resume(waiters, waiter);
-	}
+	while ((node = heap_first(&waiters->ends)) != NULL)
+		resume(waiters, node->owner);
+	waiters->is_disbanded = false;
 }
 
 /* Lists for the accounts of the table. Returns whether they are there. */
@@ -48,7 +62,7 @@ static bool have_lists(struct waiters *waiters, const struct wait_terms *terms)
 	if (waiters->lists != NULL && waiters->table == terms->table &&
 		waiters->adoptions == terms->adoptions)
 		return true;
-	resume_all(waiters);
+	disband(waiters);
 	free(waiters->lists);
 	waiters->lists = calloc(terms->table->count + 1, sizeof(struct waiter *));
 	waiters->table = terms->table;
@@ -62,7 +76,8 @@ static bool has_changed(const struct wait_terms *terms)
 	       atomic_load(&terms->account->snapshot) != terms->snapshot;
 }
 
-static void suspend(struct waiters *waiters, struct waiter *waiter, const struct wait_terms *terms)
+static void suspend(struct waiters *waiters, struct waiter *waiter, const struct wait_terms *terms,
+	int64_t now_ms)
 {
 	struct waiter **list = &waiters->lists[terms->account->index];
 	waiter->next = *list;
@@ -72,10 +87,14 @@ static void suspend(struct waiters *waiters, struct waiter *waiter, const struct
 	*list = waiter;
 	heap_put(&waiters->ends, &waiter->end, waiter->end_ms);
 	MHD_suspend_connection(waiter->connection);
-	/* Before the last look: what is published after it wakes this request. */
+	/* Before the last look: what is published after it wakes this request. What was before lets
+	 * it go on in the next round, not here: libmicrohttpd loses sight of a connection that is
+	 * resumed within its own run. */
 	atomic_store(&terms->account->has_waiters, true);
+	/* It goes on in the next round: libmicrohttpd loses sight of a connection that is resumed
+	 * by the handler that suspended it. */
 	if (has_changed(terms))
-		resume(waiters, waiter);
+		heap_put(&waiters->ends, &waiter->end, now_ms);
 }
 
 bool waiters_wait(struct waiters *waiters, struct waiter **place, struct MHD_Connection *connection,
@@ -100,7 +119,7 @@ bool waiters_wait(struct waiters *waiters, struct waiter **place, struct MHD_Con
 	waiter->has_exchanges = true;
 	if (now_ms >= waiter->end_ms || terms->report->exchanges != waiter->exchanges)
 		return false;
-	suspend(waiters, waiter, terms);
+	suspend(waiters, waiter, terms, now_ms);
 	return true;
 }
 
@@ -133,8 +152,9 @@ static void wake_account(struct waiters *waiters, struct account *account)
 void waiters_wake(struct waiters *waiters, int64_t now_ms)
 {
 	const struct heap_node *node;
-	if (waiters->ends.count > 0 &&
-		waiters->adoptions != atomic_load(&waiters->registry->adoptions)) {
+	if (waiters->adoptions != atomic_load(&waiters->registry->adoptions))
+		disband(waiters);
+	if (waiters->is_disbanded) {
 		resume_all(waiters);
 		return;
 	}
@@ -152,6 +172,8 @@ void waiters_wake(struct waiters *waiters, int64_t now_ms)
 int64_t waiters_next_ms(const struct waiters *waiters)
 {
 	const struct heap_node *node = heap_first(&waiters->ends);
+	if (waiters->is_disbanded)
+		return 0;
 	return node == NULL ? INT64_MAX : node->due_ms;
 }
 

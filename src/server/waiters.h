@@ -25,6 +25,7 @@ struct waiters {
 	unsigned adoptions;
 	struct waiter **lists; /* one for each account, by account->index */
 	struct heap ends; /* when each has waited for long enough */
+	bool is_disbanded; /* those who wait are in no list, and go on in the next round */
 	bool is_closed;
 };
 
@@ -58,10 +59,13 @@ unsigned waiter_exchanges(const struct waiter *waiter, const struct account_repo
 /* The request is answered, or its connection gone. NULL is fine. */
 void waiter_free(struct waiters *waiters, struct waiter *waiter);
 
-/* Resume those for whom something has changed, and those whose time is over. Within the epoch. */
+/*
+ * Resume those for whom something has changed, and those whose time is over. Within the epoch, and
+ * not from within a run of libmicrohttpd.
+ */
 void waiters_wake(struct waiters *waiters, int64_t now_ms);
 
-/* When the next one's time is over, or INT64_MAX. */
+/* When waiters_wake() is due again, or INT64_MAX. */
 int64_t waiters_next_ms(const struct waiters *waiters);
 
 /* Resume all; from now on nobody waits. Within the epoch. */

@@ -339,8 +339,8 @@ def test_mrtoken_refresh_that_fails(daemon, emulator):
 
 def test_mrtoken_refresh_that_does_not_end_in_time(daemon, emulator):
     emulator.add_fault("delay", delay_ms=20000)
-    result = mrtoken(daemon, "refresh", "anchors", "--wait", "--timeout", "2")
-    assert (result.returncode, result.stdout) == (9, "")
+    result = mrtoken(daemon, "refresh", "anchors", "--wait", "--timeout", "4")
+    assert (result.returncode, result.stdout) == (9, ""), result.stderr
     assert "the exchange is under way, but has not ended in time" in result.stderr
 
 
