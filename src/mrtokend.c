@@ -5,6 +5,7 @@
 #include "config/config.h"
 #include "refresher.h"
 #include "server/server.h"
+#include "service/cache_store.h"
 #include "service/systemd.h"
 #include "setup.h"
 
@@ -59,6 +60,7 @@ struct daemon {
 	struct refresher *refresher;
 	struct credential_pool *pool; /* of the configuration in force */
 	struct server *server;
+	struct cache_store store; /* of tokens, for the next process */
 	int signal_fd;
 	int change_fd; /* written to when an account's state may have changed */
 	size_t bytes_unlocked; /* of memory for secrets, as last warned of */
@@ -195,13 +197,19 @@ static int start(struct daemon *self, const struct config *config, struct error 
 {
 	struct setup_accounts accounts = {0};
 	struct passed_socket *passed = NULL;
+	struct passed_socket *stored = NULL;
 	size_t passed_count = 0;
+	size_t stored_count = 0;
 	if (setup_accounts_open(config, NULL, &accounts, err) != 0)
 		return -1;
-	if (service_take_sockets(&passed, &passed_count, err) != 0) {
+	if (service_take_sockets(&passed, &passed_count, &stored, &stored_count, err) != 0) {
 		setup_accounts_close(&accounts);
 		return -1;
 	}
+	cache_store_open(&self->store);
+	cache_store_take(&self->store, stored, stored_count, accounts.table, &server_answer_maker,
+		clock_boottime_ms(&clock_system));
+	service_stored_free(stored, stored_count);
 	struct listener **listeners =
 		setup_listeners_open(config, NULL, 0, passed, passed_count, err);
 	service_sockets_free(passed, passed_count);
@@ -267,6 +275,15 @@ static int reload(struct daemon *self, const struct config *config, struct error
 	return 0;
 }
 
+/* Have the service manager keep what changed since the last time. */
+static void keep_tokens(struct daemon *self)
+{
+	epoch_enter(&self->registry.epoch, EPOCH_READER);
+	cache_store_write(
+		&self->store, atomic_load(&self->registry.table), clock_boottime_ms(&clock_system));
+	epoch_leave(&self->registry.epoch, EPOCH_READER);
+}
+
 static void handle_reload(struct daemon *self)
 {
 	struct error err = ERROR_INIT;
@@ -275,6 +292,7 @@ static void handle_reload(struct daemon *self)
 	self->reload_error[0] = '\0';
 	if (config != NULL && reload(self, config, &err) == 0) {
 		log_set_level(config->log_level);
+		cache_store_changed(&self->store, true, clock_boottime_ms(&clock_system));
 		log_notice("reloaded the configuration: accounts: %zu", config->account_count);
 	} else {
 		if (config != NULL)
@@ -289,6 +307,16 @@ static void handle_reload(struct daemon *self)
 	service_ready(self->status);
 }
 
+/* How long to wait without a signal or a change: for the status, or for tokens to be kept. */
+static int time_to_wait(const struct daemon *self)
+{
+	int64_t due_ms = cache_store_due_ms(&self->store);
+	int64_t now_ms = clock_boottime_ms(&clock_system);
+	if (due_ms <= now_ms)
+		return 0;
+	return due_ms - now_ms < STATUS_MS ? (int)(due_ms - now_ms) : STATUS_MS;
+}
+
 /* Wait for signals and changes until it is time to stop. Returns the signal. */
 static int run(struct daemon *self)
 {
@@ -299,15 +327,23 @@ static int run(struct daemon *self)
 	for (;;) {
 		struct signalfd_siginfo info;
 		uint64_t changes;
-		if (poll(polls, 2, STATUS_MS) < 0 && errno != EINTR)
+		if (poll(polls, 2, time_to_wait(self)) < 0 && errno != EINTR)
 			log_error("cannot wait for signals: %m");
 		if (read(self->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 			if (info.ssi_signo != SIGHUP)
 				return (int)info.ssi_signo;
 			handle_reload(self);
 		}
-		if (read(self->change_fd, &changes, sizeof(changes)) > 0 || polls[1].revents == 0)
+		bool has_changed = read(self->change_fd, &changes, sizeof(changes)) > 0;
+		int64_t now_ms = clock_boottime_ms(&clock_system);
+		bool is_due = cache_store_due_ms(&self->store) <= now_ms;
+		if (has_changed || polls[1].revents == 0)
 			update_status(self);
+		if (is_due)
+			keep_tokens(self);
+		/* Without a change: a token may have expired, and need not be kept any longer. */
+		else if (has_changed || polls[1].revents == 0)
+			cache_store_changed(&self->store, false, now_ms);
 	}
 }
 
@@ -374,6 +410,8 @@ static int serve(const char *config_path)
 			PACKAGE_NAME " " PACKAGE_VERSION " is ready, accounts: %zu", account_count);
 		service_ready(self.status);
 		int signal_number = run(&self);
+		keep_tokens(
+			&self); /* first, for whoever ends this before it has stopped in order */
 		service_stopping();
 		log_notice("stopping: %s", strsignal(signal_number));
 	} else {
@@ -381,6 +419,8 @@ static int serve(const char *config_path)
 	}
 	server_stop(self.server, GRACE_MS);
 	refresher_stop(self.refresher);
+	if (result == 0)
+		keep_tokens(&self);
 	credential_pool_free(self.pool);
 	registry_destroy(&self.registry);
 	secret_source_forget_environment();

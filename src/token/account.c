@@ -24,18 +24,40 @@ static bool is_same(const char *a, const char *b)
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
+void account_settings_parts(
+	const struct account_settings *settings, const char *parts[ACCOUNT_PART_COUNT])
+{
+	/* The STS's token is the account's, whoever asked for it. */
+	bool has_id = settings->account_id != NULL;
+	const char *const all[ACCOUNT_PART_COUNT] = {
+		settings->name,
+		settings->kind,
+		settings->endpoint,
+		[ACCOUNT_PART_ID] = settings->account_id,
+		has_id ? settings->account_domain : NULL,
+		has_id ? NULL : settings->scope,
+		has_id ? NULL : settings->subject,
+	};
+	memcpy(parts, all, sizeof(all));
+}
+
 bool account_settings_name_same_token(
 	const struct account_settings *a, const struct account_settings *b)
 {
-	if (!is_same(a->name, b->name) || !is_same(a->kind, b->kind) ||
-		!is_same(a->endpoint, b->endpoint))
-		return false;
-	/* The STS's token is the account's, whoever asked for it. */
-	if (a->account_id != NULL && b->account_id != NULL)
-		return strcasecmp(a->account_id, b->account_id) == 0 &&
-		       is_same(a->account_domain, b->account_domain);
-	return a->account_id == b->account_id && is_same(a->scope, b->scope) &&
-	       is_same(a->subject, b->subject);
+	const char *of_a[ACCOUNT_PART_COUNT];
+	const char *of_b[ACCOUNT_PART_COUNT];
+	account_settings_parts(a, of_a);
+	account_settings_parts(b, of_b);
+	for (size_t i = 0; i < ACCOUNT_PART_COUNT; i++) {
+		bool has_both = of_a[i] != NULL && of_b[i] != NULL;
+		if (i == ACCOUNT_PART_ID && has_both) {
+			if (strcasecmp(of_a[i], of_b[i]) != 0)
+				return false;
+		} else if (!is_same(of_a[i], of_b[i])) {
+			return false;
+		}
+	}
+	return true;
 }
 
 bool account_settings_have_same_subject(
@@ -63,6 +85,13 @@ struct account *account_new(struct account_settings *settings)
 	account->settings = *settings;
 	*settings = (struct account_settings){0};
 	return account;
+}
+
+void account_inherit(
+	struct account *account, struct snapshot *snapshot, const struct account_report *report)
+{
+	snapshot_free(atomic_exchange(&account->snapshot, snapshot));
+	*atomic_load(&account->report) = *report;
 }
 
 void account_free(struct account *account)

@@ -102,6 +102,14 @@ struct account {
  */
 struct account *account_new(struct account_settings *settings);
 
+/*
+ * Give a new account the token and the report of another process, and with report->next_ms its
+ * schedule. Nobody else knows the account yet.
+ * snapshot  taken over
+ */
+void account_inherit(
+	struct account *account, struct snapshot *snapshot, const struct account_report *report);
+
 /* Frees what it publishes too: no reader may see it any more. NULL is fine. */
 void account_free(struct account *account);
 
@@ -113,6 +121,16 @@ void account_settings_clear(struct account_settings *settings);
  */
 bool account_settings_name_same_token(
 	const struct account_settings *a, const struct account_settings *b);
+
+/*
+ * What account_settings_name_same_token() compares, for whoever must compare with settings that are
+ * gone: the parts, of which those that do not count are NULL. ACCOUNT_PART_ID is the same in either
+ * case of its letters.
+ */
+#define ACCOUNT_PART_ID 3
+#define ACCOUNT_PART_COUNT 7
+void account_settings_parts(
+	const struct account_settings *settings, const char *parts[ACCOUNT_PART_COUNT]);
 
 /* Whether the same one asks: another may be given a token with other rights. */
 bool account_settings_have_same_subject(

@@ -214,10 +214,12 @@ static void take_two(void *argument)
 {
 	struct passed_socket *sockets = NULL;
 	size_t count = 0;
+	struct passed_socket *stored = NULL;
+	size_t stored_count = 7;
 	struct error err = ERROR_INIT;
 	(void)argument;
 	pass(2, "main:admin");
-	expect(service_take_sockets(&sockets, &count, &err) == 0, 1);
+	expect(service_take_sockets(&sockets, &count, &stored, &stored_count, &err) == 0, 1);
 	expect(count == 2, 2);
 	expect(strcmp(sockets[0].name, "main") == 0 && sockets[0].fd == 3, 3);
 	expect(strcmp(sockets[1].name, "admin") == 0 && sockets[1].fd == 4, 4);
@@ -239,10 +241,12 @@ static void take_nameless(void *argument)
 {
 	struct passed_socket *sockets = NULL;
 	size_t count = 0;
+	struct passed_socket *stored = NULL;
+	size_t stored_count = 7;
 	struct error err = ERROR_INIT;
 	(void)argument;
 	pass(1, NULL);
-	expect(service_take_sockets(&sockets, &count, &err) == 0, 1);
+	expect(service_take_sockets(&sockets, &count, &stored, &stored_count, &err) == 0, 1);
 	expect(count == 1 && sockets[0].fd == 3 && sockets[0].name != NULL, 2);
 	service_sockets_free(sockets, count);
 }
@@ -251,6 +255,8 @@ static void take_none(void *argument)
 {
 	struct passed_socket *sockets = NULL;
 	size_t count = 7;
+	struct passed_socket *stored = (void *)-1;
+	size_t stored_count = 7;
 	struct error err = ERROR_INIT;
 	if (argument != NULL) {
 		pass(1, "main");
@@ -259,7 +265,7 @@ static void take_none(void *argument)
 		unsetenv("LISTEN_PID");
 		unsetenv("LISTEN_FDS");
 	}
-	expect(service_take_sockets(&sockets, &count, &err) == 0, 1);
+	expect(service_take_sockets(&sockets, &count, &stored, &stored_count, &err) == 0, 1);
 	expect(count == 0, 2);
 	begin_log();
 	service_sockets_free(sockets, count);
@@ -270,10 +276,12 @@ static void take_broken(void *argument)
 {
 	struct passed_socket *sockets = (void *)-1;
 	size_t count = 7;
+	struct passed_socket *stored = (void *)-1;
+	size_t stored_count = 7;
 	struct error err = ERROR_INIT;
 	pass(1, "main");
 	setenv("LISTEN_FDS", argument, 1);
-	expect(service_take_sockets(&sockets, &count, &err) == -1, 1);
+	expect(service_take_sockets(&sockets, &count, &stored, &stored_count, &err) == -1, 1);
 	expect(sockets == (void *)-1 && count == 7, 2);
 	expect(err.code == ERR_SYSTEM && strstr(err.message, "sockets that were passed") != NULL,
 		3);
