@@ -27,6 +27,7 @@ struct refresher {
 	pthread_mutex_t lock; /* guards mail; nothing is done while it is held */
 	pthread_cond_t answered;
 	struct mail mail;
+	struct heartbeat heartbeat;
 };
 
 static struct refresher *refresher_of(const struct refresh_task *task)
@@ -211,6 +212,7 @@ static void *refresher_main(void *context)
 	struct refresher *refresher = context;
 	while (read_mail(refresher)) {
 		struct heap_node *node;
+		heartbeat_answer(&refresher->heartbeat);
 		serve_requests(refresher);
 		while ((node = heap_first(&refresher->thread.heap)) != NULL &&
 			node->due_ms <= now_ms(refresher))
@@ -239,6 +241,7 @@ struct refresher *refresher_start(const struct refresher_options *options, struc
 		free(refresher);
 		return NULL;
 	}
+	heartbeat_init(&refresher->heartbeat, "refresh", wake, refresher);
 	options->registry->wake_context = refresher;
 	options->registry->wake = wake;
 	int failed = pthread_create(&refresher->pthread, NULL, refresher_main, refresher);
@@ -278,7 +281,8 @@ int refresher_adopt(struct refresher *refresher, struct account_table *table,
 	refresher->mail.has_tasks = true;
 	loop_wake(refresher->thread.loop);
 	while (refresher->mail.has_tasks)
-		pthread_cond_wait(&refresher->answered, &refresher->lock);
+		answer_wait(&refresher->answered, &refresher->lock,
+			&refresher->thread.options.meanwhile);
 	int result = refresher->mail.result;
 	pthread_mutex_unlock(&refresher->lock);
 	if (result != 0) {
@@ -288,6 +292,11 @@ int refresher_adopt(struct refresher *refresher, struct account_table *table,
 	}
 	free(accounts);
 	return 0;
+}
+
+struct heartbeat *refresher_heartbeat(struct refresher *refresher)
+{
+	return &refresher->heartbeat;
 }
 
 void refresher_stop(struct refresher *refresher)

@@ -3,6 +3,7 @@
  * is, neither decoded nor signed with. Source: azure-protocol.md A.2, A.12.
  */
 #include "base/log.h"
+#include "base/message_id.h"
 #include "credential/credential.h"
 
 #include <stdlib.h>
@@ -114,7 +115,11 @@ static bool account_key_refused(
 	self->current = (self->current + 1) % self->count;
 	if (refusals >= self->count)
 		return false; /* each was tried in this exchange */
-	const struct log_field fields[] = {{"ACCOUNT", account->name}, {0}};
+	const struct log_field fields[] = {
+		{"MESSAGE_ID", MESSAGE_KEY_FALLBACK},
+		{"ACCOUNT", account->name},
+		{0},
+	};
 	log_event(LOG_LEVEL_WARNING, fields,
 		"account %s: the STS refused the %s, trying the %s; put the refused one right",
 		account->name, key_names[refused], key_names[self->current]);

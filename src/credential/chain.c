@@ -67,6 +67,7 @@ static void end_with_error(struct chain_call *call, const struct error *err)
 		error_set(&all, err->code, "no credential gave a token: %s",
 			reasons == NULL ? err->message : reasons);
 		all.http_status = err->http_status;
+		all.needs_login = err->needs_login;
 		all.retry_after_s = err->retry_after_s;
 		memcpy(all.correlation_vector, err->correlation_vector,
 			sizeof(all.correlation_vector));

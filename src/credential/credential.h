@@ -37,6 +37,7 @@ struct access_token {
 	bool is_cached; /* set by shared_token.c: it was not asked for just now */
 	const char *given_by; /* the kind that gave it, which in a chain is another than asked */
 	char notice[256]; /* what someone should look at although it worked, or "" */
+	const char *notice_id; /* its MESSAGE_ID, see base/message_id.h; or NULL */
 };
 
 /* How far a token's lifetime was told by its giver, to be made an access_token of. */

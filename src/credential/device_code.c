@@ -139,6 +139,7 @@ static void end_login(struct device_code *self, const struct error *err)
 	self->ended = *err;
 	self->ended.retry_after_s = -1;
 	error_wrap(&self->ended, LOGIN_NEEDED);
+	self->ended.needs_login = true;
 }
 
 static void set_notice(struct access_token *token, const char *notice)
@@ -205,10 +206,13 @@ static int say_who_must_log_in(const struct device_code *self, struct error *err
 	}
 	const char *file = kept_login_file(self->kept);
 	if (file != NULL)
-		return error_set(err, ERR_UNAVAILABLE,
+		error_set(err, ERR_UNAVAILABLE,
 			LOGIN_NEEDED ": nobody has logged in, and %s is not there yet", file);
-	return error_set(err, ERR_UNAVAILABLE,
-		LOGIN_NEEDED ": nobody has logged in since the daemon started");
+	else
+		error_set(err, ERR_UNAVAILABLE,
+			LOGIN_NEEDED ": nobody has logged in since the daemon started");
+	err->needs_login = true;
+	return -1;
 }
 
 static int ask_entra(
@@ -277,6 +281,7 @@ static void take_without_refresh_token(struct device_code *self)
 					 : "the login ends with this token" NO_REFRESH_TOKEN);
 	error_set(&self->ended, ERR_DENIED,
 		LOGIN_NEEDED ": the last login ended with its first token" NO_REFRESH_TOKEN);
+	self->ended.needs_login = true;
 }
 
 static void on_login_ended(void *context, struct entra_answer *answer, const struct error *err)

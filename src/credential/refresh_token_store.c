@@ -182,7 +182,7 @@ int refresh_token_save(const char *path, const struct secret *token, const struc
 	_cleanup_secret_ struct secret *present = NULL;
 	_cleanup_text_ struct text image = {0};
 	_cleanup_text_ struct text new_name = {0};
-	const char *name = NULL;
+	const char *name = "";
 	/* Whatever is there and is not this login may be dear to somebody. */
 	if (refresh_token_load(path, key, owner, &present, err) < 0)
 		return -1;
@@ -202,7 +202,7 @@ int refresh_token_save(const char *path, const struct secret *token, const struc
 
 int refresh_token_remove(const char *path, struct error *err)
 {
-	const char *name = NULL;
+	const char *name = "";
 	struct stat st;
 	if (lstat(path, &st) != 0 && (errno == ENOENT || errno == ENOTDIR))
 		return 0;

@@ -35,6 +35,7 @@ struct upstream_exchange {
 	bool is_account_key;
 	const char *given_by;
 	char notice[sizeof(((struct access_token *)NULL)->notice)];
+	const char *notice_id;
 	upstream_done_fn done;
 	void *context;
 };
@@ -139,6 +140,7 @@ static void end_with_token(struct upstream_exchange *exchange, const struct http
 		shared_token_accepted(exchange->credential);
 		token.given_by = exchange->given_by;
 		token.notice = exchange->notice;
+		token.notice_id = exchange->notice_id;
 		exchange_end(exchange, &token, NULL);
 	} else {
 		error_wrap(&err, "%s answered 200%s%s, but not with a token of use",
@@ -275,6 +277,7 @@ static void on_bearer(void *context, struct access_token *token, const struct er
 	exchange->is_account_key = token->is_account_key;
 	exchange->given_by = token->given_by;
 	memcpy(exchange->notice, token->notice, sizeof(exchange->notice));
+	exchange->notice_id = token->notice_id;
 	if (set_authorization(exchange, token, &err) == 0 && send_request(exchange, &err) == 0)
 		return;
 	exchange_end(exchange, NULL, &err);

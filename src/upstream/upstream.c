@@ -20,6 +20,7 @@ int upstream_token_copy(
 		.is_static = from->is_static,
 		.given_by = from->given_by,
 		.notice = from->notice,
+		.notice_id = from->notice_id,
 	};
 	if (token->token == NULL)
 		return error_set(err, ERR_NO_MEMORY, "cannot keep a token: out of memory");

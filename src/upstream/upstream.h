@@ -23,6 +23,7 @@ struct upstream_token {
 	bool is_static; /* there is no other to be had; it is looked for again at refresh_at_ms */
 	const char *given_by; /* the kind of the credential, which in a chain is one of several */
 	const char *notice; /* what someone should look at although it worked, or "" */
+	const char *notice_id; /* its MESSAGE_ID, or NULL */
 };
 
 /*
