@@ -2,8 +2,8 @@
  * The tokens of all accounts as bytes in a sealed memfd, for the next process of the same service.
  *
  * In it are tokens, their times and the names of their accounts; no credential. It is of use to one
- * format version, within one boot (its times are CLOCK_BOOTTIME), and for an account that names the
- * same token as the account that it was of. Little-endian:
+ * format version, within one boot (its times are CLOCK_BOOTTIME), and for an account whose settings
+ * name the same token and the same one who asks. Little-endian:
  *
  *    offset  bytes
  *         0      8  "mrtcache"
@@ -21,12 +21,11 @@
  *         2      1  length of the name of the credential that gave the token
  *         3      1  length of the notice
  *         4      4  length of the token, 1 to SNAPSHOT_TOKEN_MAX
- *         8     32  SHA-256 of account_settings_parts()
- *        40     32  SHA-256 of the subject: who asked
- *        72      8  the snapshot's number
- *        80     48  expires_on, refresh_on, refreshed_on (Unix seconds),
+ *         8     32  SHA-256 of the account's settings: cache_settings_digest()
+ *        40      8  the snapshot's number
+ *        48     48  expires_on, refresh_on, refreshed_on (Unix seconds),
  *                   received_ms, dead_at_ms, next_ms (CLOCK_BOOTTIME)
- *       128      n  name, credential, notice, token
+ *        96      n  name, credential, notice, token
  *
  * The digest finds damage, no forgery: who may put a descriptor into the service manager's store
  * is the service itself.
@@ -35,19 +34,28 @@
 #define MRTOKEND_SERVICE_CACHE_IMAGE_H
 
 #include "base/error.h"
+#include "service/cache_entry.h"
 #include "token/account.h"
 
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#define CACHE_IMAGE_MAGIC "mrtcache"
 #define CACHE_IMAGE_VERSION 1
+#define CACHE_IMAGE_VERSION_AT 8
+#define CACHE_IMAGE_COUNT_AT 12
+#define CACHE_IMAGE_SIZE_AT 16
+#define CACHE_IMAGE_GENERATION_AT 24
+#define CACHE_IMAGE_BOOT_AT 32
 #define CACHE_IMAGE_BOOT_SIZE 16
 #define CACHE_IMAGE_HEADER_SIZE 48
-#define CACHE_IMAGE_ENTRY_SIZE 128 /* without what is of any length */
-#define CACHE_IMAGE_DIGEST_SIZE 32
 
 /* 10,000 accounts with the longest tokens that are in use take a tenth of it. */
 #define CACHE_IMAGE_MAX ((size_t)256 << 20)
+
+/* Nobody may change it: neither its bytes nor its size. */
+#define CACHE_IMAGE_SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 struct cache_image; /* one that was found good; a view of the memfd, no copy */
 
@@ -88,14 +96,13 @@ uint64_t cache_image_generation(const struct cache_image *image);
 struct cache_takeover {
 	size_t taken;
 	size_t expired;
-	size_t strange; /* no such account in the configuration, or it names another token now */
+	size_t strange; /* no such account in the configuration, or it is another one now */
 	size_t unfit; /* the token cannot be served; *first_err says why */
 	struct error first_err;
 };
 
 /*
- * Give the accounts their tokens by account_inherit(). One that was asked for by another subject is
- * taken, and its refresh is due at once, as on a reload.
+ * Give the accounts their tokens by account_inherit().
  * table  of nobody else yet
  * maker  as for snapshot_build()
  */

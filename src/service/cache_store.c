@@ -1,6 +1,7 @@
 #include "service/cache_store.h"
 
 #include "base/log.h"
+#include "base/message_id.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -58,11 +59,12 @@ void cache_store_open(struct cache_store *store)
 		store->is_used = true;
 }
 
-static void refuse(const struct passed_socket *stored, const struct error *err)
+static void refuse(const char *name, const struct error *err)
 {
-	log_warning("the tokens that the process before kept ('%s') are refused, and fetched anew: "
-		    "%s",
-		stored->name, err->message);
+	const struct log_field fields[] = {{"MESSAGE_ID", MESSAGE_KEPT_TOKENS_REFUSED}, {0}};
+	log_event(LOG_LEVEL_WARNING, fields,
+		"the tokens that the process before kept ('%s') are refused, and fetched anew: %s",
+		name, err->message);
 }
 
 static struct cache_moment moment_of(const struct cache_store *store, int64_t now_ms)
@@ -82,7 +84,7 @@ static struct cache_image *open_newest(struct cache_store *store,
 		struct error err = ERROR_INIT;
 		struct cache_image *image = cache_image_open(stored[i].fd, moment, &err);
 		if (image == NULL) {
-			refuse(&stored[i], &err);
+			refuse(stored[i].name, &err);
 			continue;
 		}
 		uint64_t generation = cache_image_generation(image);
@@ -96,6 +98,24 @@ static struct cache_image *open_newest(struct cache_store *store,
 		*which = i;
 	}
 	return newest;
+}
+
+static void tell(
+	const char *name, const struct account_table *table, const struct cache_takeover *takeover)
+{
+	struct error err = takeover->first_err;
+	if (takeover->unfit == 0 && takeover->taken == 0 && takeover->strange > 0)
+		error_set(&err, ERR_CONFIGURATION,
+			"found tokens of another configuration: none of %zu is of an account as it "
+			"is now",
+			takeover->strange);
+	if (err.code != ERR_NONE)
+		refuse(name, &err);
+	if (takeover->taken > 0 || err.code == ERR_NONE)
+		log_notice("took over the tokens of %zu of %zu accounts from the process before; "
+			   "left out: %zu expired, %zu of another configuration, %zu unfit",
+			takeover->taken, table->count, takeover->expired, takeover->strange,
+			takeover->unfit);
 }
 
 void cache_store_take(struct cache_store *store, const struct passed_socket *stored, size_t count,
@@ -117,12 +137,7 @@ void cache_store_take(struct cache_store *store, const struct passed_socket *sto
 	store->fingerprint = cache_image_fingerprint(table, now_ms);
 	/* What was not taken is not to stay there for longer than it must. */
 	store->is_stale = takeover.expired + takeover.strange + takeover.unfit > 0;
-	if (takeover.unfit > 0)
-		log_warning("kept tokens of %zu accounts cannot be used, and are fetched anew: %s",
-			takeover.unfit, takeover.first_err.message);
-	log_notice("took over the tokens of %zu of %zu accounts from the process before; left out: "
-		   "%zu expired, %zu of another configuration",
-		takeover.taken, table->count, takeover.expired, takeover.strange);
+	tell(stored[which].name, table, &takeover);
 }
 
 void cache_store_changed(struct cache_store *store, bool by_configuration, int64_t now_ms)

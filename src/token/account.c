@@ -24,40 +24,18 @@ static bool is_same(const char *a, const char *b)
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-void account_settings_parts(
-	const struct account_settings *settings, const char *parts[ACCOUNT_PART_COUNT])
-{
-	/* The STS's token is the account's, whoever asked for it. */
-	bool has_id = settings->account_id != NULL;
-	const char *const all[ACCOUNT_PART_COUNT] = {
-		settings->name,
-		settings->kind,
-		settings->endpoint,
-		[ACCOUNT_PART_ID] = settings->account_id,
-		has_id ? settings->account_domain : NULL,
-		has_id ? NULL : settings->scope,
-		has_id ? NULL : settings->subject,
-	};
-	memcpy(parts, all, sizeof(all));
-}
-
 bool account_settings_name_same_token(
 	const struct account_settings *a, const struct account_settings *b)
 {
-	const char *of_a[ACCOUNT_PART_COUNT];
-	const char *of_b[ACCOUNT_PART_COUNT];
-	account_settings_parts(a, of_a);
-	account_settings_parts(b, of_b);
-	for (size_t i = 0; i < ACCOUNT_PART_COUNT; i++) {
-		bool has_both = of_a[i] != NULL && of_b[i] != NULL;
-		if (i == ACCOUNT_PART_ID && has_both) {
-			if (strcasecmp(of_a[i], of_b[i]) != 0)
-				return false;
-		} else if (!is_same(of_a[i], of_b[i])) {
-			return false;
-		}
-	}
-	return true;
+	if (!is_same(a->name, b->name) || !is_same(a->kind, b->kind) ||
+		!is_same(a->endpoint, b->endpoint))
+		return false;
+	/* The STS's token is the account's, whoever asked for it. */
+	if (a->account_id != NULL && b->account_id != NULL)
+		return strcasecmp(a->account_id, b->account_id) == 0 &&
+		       is_same(a->account_domain, b->account_domain);
+	return a->account_id == b->account_id && is_same(a->scope, b->scope) &&
+	       is_same(a->subject, b->subject);
 }
 
 bool account_settings_have_same_subject(

@@ -122,16 +122,6 @@ void account_settings_clear(struct account_settings *settings);
 bool account_settings_name_same_token(
 	const struct account_settings *a, const struct account_settings *b);
 
-/*
- * What account_settings_name_same_token() compares, for whoever must compare with settings that are
- * gone: the parts, of which those that do not count are NULL. ACCOUNT_PART_ID is the same in either
- * case of its letters.
- */
-#define ACCOUNT_PART_ID 3
-#define ACCOUNT_PART_COUNT 7
-void account_settings_parts(
-	const struct account_settings *settings, const char *parts[ACCOUNT_PART_COUNT]);
-
 /* Whether the same one asks: another may be given a token with other rights. */
 bool account_settings_have_same_subject(
 	const struct account_settings *a, const struct account_settings *b);
