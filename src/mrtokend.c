@@ -302,7 +302,9 @@ static void handle_reload(struct daemon *self)
 	self->reload_error[0] = '\0';
 	if (config != NULL && reload(self, config, &err) == 0) {
 		log_set_level(config->log_level);
+		/* At once: the token of an account that is gone is not to lie there. */
 		cache_store_changed(&self->store, true, clock_boottime_ms(&clock_system));
+		keep_tokens(self);
 		log_notice("reloaded the configuration: accounts: %zu", config->account_count);
 	} else {
 		if (config != NULL)
