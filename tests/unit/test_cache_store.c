@@ -381,6 +381,33 @@ START_TEST(the_token_of_an_account_that_is_gone_is_not_kept)
 }
 END_TEST
 
+/* The reload kept the token of an account whose asker is another now: the image names the new one.
+ */
+START_TEST(an_image_is_of_the_configuration_in_force)
+{
+	struct cache_store store;
+	struct account_table *table = scene_two(true);
+	struct account_table *after = scene_two(false);
+	manager_open("8");
+	begin(&store, table);
+	cache_store_write(&store, table, SCENE_NOW_MS);
+	manager_turn();
+	for (size_t i = 0; i < 2; i++) {
+		struct account_table *one = i == 0 ? table : after;
+		free(one->accounts[1]->settings.subject);
+		one->accounts[1]->settings.subject = scene_copy("client_secret\n");
+	}
+	cache_store_changed(&store, true, SCENE_NOW_MS);
+	cache_store_write(&store, table, SCENE_NOW_MS);
+	ck_assert_uint_eq(manager_turn(), 1);
+	begin(&store, after);
+	ck_assert_uint_eq(taken(after), 2);
+	account_table_free(table);
+	account_table_free(after);
+	manager_close();
+}
+END_TEST
+
 START_TEST(tokens_that_have_expired_are_not_kept)
 {
 	struct cache_store store;
@@ -469,6 +496,6 @@ UNIT_MAIN("cache_store", a_burst_of_changes_is_one_image, changes_without_an_end
 	of_two_images_the_newer_is_taken_and_the_older_removed,
 	what_is_not_good_is_removed_and_told_in_one_line,
 	an_image_of_another_configuration_is_refused_in_one_line,
-	the_token_of_an_account_that_is_gone_is_not_kept, tokens_that_have_expired_are_not_kept,
-	nothing_is_stored_with_whom_nobody_asked_to, too_little_room_is_told,
-	a_failure_is_told_once_and_mended_by_the_next_change)
+	the_token_of_an_account_that_is_gone_is_not_kept, an_image_is_of_the_configuration_in_force,
+	tokens_that_have_expired_are_not_kept, nothing_is_stored_with_whom_nobody_asked_to,
+	too_little_room_is_told, a_failure_is_told_once_and_mended_by_the_next_change)
