@@ -93,11 +93,6 @@ struct entries {
 	size_t size; /* of the whole image */
 };
 
-static void entries_free(struct entries *entries)
-{
-	free(entries->all);
-}
-
 static int find_entries(const struct account_table *table, int64_t now_ms, struct entries *entries,
 	struct error *err)
 {
@@ -132,13 +127,6 @@ struct writer {
 	int fd;
 	EVP_MD_CTX *digest; /* of all that was written */
 };
-
-static void writer_cleanup(struct writer *writer)
-{
-	EVP_MD_CTX_free(writer->digest);
-	if (writer->fd >= 0)
-		close(writer->fd); /* and with it goes what was written */
-}
 
 /* Newer kernels want to be told that nobody will execute it; older ones do not know the flag. */
 static int open_memfd(void)
@@ -224,23 +212,35 @@ static int put_digest(struct writer *writer, struct error *err)
 	return put(writer->fd, pieces, 1, err);
 }
 
+static int write_all(struct writer *writer, const struct entries *entries,
+	const struct cache_moment *moment, uint64_t generation, struct error *err)
+{
+	if (put_header(writer, entries, moment, generation, err) != 0)
+		return -1;
+	for (size_t i = 0; i < entries->count; i++)
+		if (put_entry(writer, &entries->all[i], err) != 0)
+			return -1;
+	if (put_digest(writer, err) != 0)
+		return -1;
+	if (fcntl(writer->fd, F_ADD_SEALS, CACHE_IMAGE_SEALS) != 0)
+		return error_set_errno(err, errno, "cannot seal a memfd");
+	return 0;
+}
+
 int cache_image_write(const struct account_table *table, const struct cache_moment *moment,
 	uint64_t generation, struct error *err)
 {
-	__attribute__((cleanup(entries_free))) struct entries entries = {0};
-	__attribute__((cleanup(writer_cleanup))) struct writer writer = {.fd = -1};
-	if (find_entries(table, moment->now_ms, &entries, err) != 0 ||
-		writer_open(&writer, err) != 0 ||
-		put_header(&writer, &entries, moment, generation, err) != 0)
-		return -1;
-	for (size_t i = 0; i < entries.count; i++)
-		if (put_entry(&writer, &entries.all[i], err) != 0)
-			return -1;
-	if (put_digest(&writer, err) != 0)
-		return -1;
-	if (fcntl(writer.fd, F_ADD_SEALS, CACHE_IMAGE_SEALS) != 0)
-		return error_set_errno(err, errno, "cannot seal a memfd");
-	int fd = writer.fd;
-	writer.fd = -1;
-	return fd;
+	struct entries entries = {0};
+	struct writer writer = {.fd = -1};
+	int result = -1;
+	if (find_entries(table, moment->now_ms, &entries, err) == 0 &&
+		writer_open(&writer, err) == 0)
+		result = write_all(&writer, &entries, moment, generation, err);
+	free(entries.all);
+	EVP_MD_CTX_free(writer.digest);
+	if (result == 0)
+		return writer.fd;
+	if (writer.fd >= 0)
+		close(writer.fd); /* and with it goes what was written */
+	return -1;
 }
