@@ -4,6 +4,8 @@ The test plays the service manager (rig/kept_daemon.py): it keeps the listening 
 daemon stores, and passes both to the next process. tests/system/test_service_restart.py has a real one.
 """
 
+import base64
+import json
 import os
 import pathlib
 import signal
@@ -14,9 +16,10 @@ import time
 import pytest
 
 from conftest import ACCOUNT_ID, KEY
-from rig.daemon import account_keys, account_section, configuration
+from rig.daemon import APP, STORAGE, account_keys, account_section, configuration, entra_keys
 from rig.kept_daemon import ENTRY, HEADER, SEALS, KeptDaemon, make_memfd, with_digest, with_times
 
+APP_SECRET = "whole~Secret+with/odd=characters & a space"
 OTHER_ID = "7f1c3c5e-0000-4000-8000-0123456789ac"
 
 
@@ -45,6 +48,11 @@ def kept(make_kept, config, emulator):
     running.wait_for_image(lambda content: b"anchors" in content)
     emulator.clear_requests()
     return running
+
+
+def jwt(**claims):
+    parts = [json.dumps(part).encode() for part in ({"alg": "none"}, claims, {})]
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
 
 
 def now_ms():
@@ -193,6 +201,47 @@ def test_the_schedule_goes_on_where_it_was(kept, emulator):
     assert emulator.requests() == []
     kept.wait_for_token("anchors")
     assert time.monotonic() - started > 0.5
+
+
+def test_tokens_of_every_kind_survive(make_kept, emulator, key_file, tmp_path):
+    """Those of the STS by an app, those of Entra; a static one is read from its file, and not kept."""
+    secret, static = tmp_path / "app.secret", tmp_path / "static.token"
+    secret.write_text(APP_SECRET)
+    static.write_text(jwt(exp=int(time.time()) + 7000))
+    emulator.put_app(APP, secrets=[APP_SECRET])
+    emulator.put_account(ACCOUNT_ID, KEY, apps=[APP])
+    app = {"credential": "client_secret", "client_secret": f"file:{secret}"}
+    entra = entra_keys(emulator, **app)
+    accounts = {
+        "anchors": account_keys(emulator, key_file),
+        "by-app": {
+            **account_keys(emulator, key_file, account_key=None),
+            **{key: entra[key] for key in ("authority", "tenant_id", "client_id", *app)},
+        },
+        "storage": entra,
+        "static": {
+            "kind": "entra",
+            "scope": STORAGE,
+            "credential": "static_token",
+            "static_token": f"file:{static}",
+        },
+    }
+    running = make_kept(configuration(emulator, accounts)).start()
+    content = running.wait_for_image(lambda image: struct.unpack_from("<I", image, 12) == (3,))
+    assert static.read_text().encode() not in content
+    for name in accounts:
+        running.wait_for_token(name)
+    tags = {name: etag(running, f"/v1/accounts/{name}/token") for name in accounts}
+    given_by = {name: running.account(name)["credential_in_use"] for name in accounts}
+    emulator.clear_requests()
+    running.kill()
+    running.start()
+    running.wait_for_token("static")
+    for name in ("anchors", "by-app", "storage"):
+        assert etag(running, f"/v1/accounts/{name}/token") == tags[name]
+        assert running.account(name)["credential_in_use"] == given_by[name]
+    assert running.token("static")["token"] == static.read_text()
+    assert emulator.requests() == []
 
 
 # ---- what is kept ----
