@@ -508,7 +508,7 @@ def test_is_ready_again_after_a_crash_before_the_sts_answers(daemon, emulator):
     daemon.start()
     (pending,) = emulator.wait_for_requests(1)
     assert pending["status"] == 0
-    answer = daemon.get("/v1/token")
+    answer = daemon.get("/v1/token", {"Prefer": "wait=0"})
     assert (answer.status, answer.json()["error"]["code"]) == (503, "no_valid_token")
     daemon.wait_for_token("anchors")
     assert daemon.get("/v1/token").status == 200
