@@ -1,5 +1,9 @@
 #include "cache_scene.h"
 
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
 #define FIRST_ENTRY CACHE_IMAGE_HEADER_SIZE /* that of "anchors" */
 
 /* Opens it at that moment, and says why not. */
@@ -92,6 +96,14 @@ START_TEST(an_image_is_sealed_and_ends_with_the_process)
 	int fd = scene_write(table, 1);
 	ck_assert_int_eq(fcntl(fd, F_GET_SEALS) & CACHE_IMAGE_SEALS, CACHE_IMAGE_SEALS);
 	ck_assert_int_eq(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+	struct stat st;
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	/* Where the kernel can be told so. */
+	int other = memfd_create("other", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+	if (other >= 0) {
+		ck_assert_int_eq(st.st_mode & 0111, 0);
+		close(other);
+	}
 	ck_assert_int_eq(pwrite(fd, "x", 1, 0), -1);
 	ck_assert_int_ne(ftruncate(fd, 10), 0);
 	ck_assert_int_ne(ftruncate(fd, 1000000), 0);
