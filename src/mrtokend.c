@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "refresher.h"
 #include "server/server.h"
+#include "service/cache_store.h"
 #include "service/systemd.h"
 #include "service/watchdog.h"
 #include "setup.h"
@@ -63,6 +64,7 @@ struct daemon {
 	struct refresher *refresher;
 	struct credential_pool *pool; /* of the configuration in force */
 	struct server *server;
+	struct cache_store store; /* of tokens, for the next process */
 	int signal_fd;
 	int change_fd; /* written to when an account's state may have changed */
 	struct watchdog watchdog;
@@ -202,13 +204,19 @@ static int start(struct daemon *self, const struct config *config, struct error 
 {
 	struct setup_accounts accounts = {0};
 	struct passed_socket *passed = NULL;
+	struct passed_socket *stored = NULL;
 	size_t passed_count = 0;
+	size_t stored_count = 0;
 	if (setup_accounts_open(config, NULL, &accounts, err) != 0)
 		return -1;
-	if (service_take_sockets(&passed, &passed_count, err) != 0) {
+	if (service_take_sockets(&passed, &passed_count, &stored, &stored_count, err) != 0) {
 		setup_accounts_close(&accounts);
 		return -1;
 	}
+	cache_store_open(&self->store);
+	cache_store_take(&self->store, stored, stored_count, accounts.table, &server_answer_maker,
+		clock_boottime_ms(&clock_system));
+	service_stored_free(stored, stored_count);
 	struct listener **listeners =
 		setup_listeners_open(config, NULL, 0, passed, passed_count, err);
 	service_sockets_free(passed, passed_count);
@@ -276,6 +284,15 @@ static int reload(struct daemon *self, const struct config *config, struct error
 	return 0;
 }
 
+/* Have the service manager keep what changed since the last time. */
+static void keep_tokens(struct daemon *self)
+{
+	epoch_enter(&self->registry.epoch, EPOCH_READER);
+	cache_store_write(
+		&self->store, atomic_load(&self->registry.table), clock_boottime_ms(&clock_system));
+	epoch_leave(&self->registry.epoch, EPOCH_READER);
+}
+
 static void handle_reload(struct daemon *self)
 {
 	const struct log_field fields[] = {{"MESSAGE_ID", MESSAGE_RELOAD_FAILED}, {0}};
@@ -285,6 +302,9 @@ static void handle_reload(struct daemon *self)
 	self->reload_error[0] = '\0';
 	if (config != NULL && reload(self, config, &err) == 0) {
 		log_set_level(config->log_level);
+		/* At once: the token of an account that is gone is not to lie there. */
+		cache_store_changed(&self->store, true, clock_boottime_ms(&clock_system));
+		keep_tokens(self);
 		log_notice("reloaded the configuration: accounts: %zu", config->account_count);
 	} else {
 		if (config != NULL)
@@ -304,6 +324,8 @@ static int time_to_wait(const struct daemon *self)
 	int64_t due_ms = watchdog_due_ms(&self->watchdog);
 	if (self->status_due_ms < due_ms)
 		due_ms = self->status_due_ms;
+	if (cache_store_due_ms(&self->store) < due_ms)
+		due_ms = cache_store_due_ms(&self->store);
 	int64_t wait_ms = due_ms - clock_boottime_ms(&clock_system);
 	return wait_ms > 0 ? (int)wait_ms : 0;
 }
@@ -328,9 +350,15 @@ static int run(struct daemon *self)
 				return (int)info.ssi_signo;
 			handle_reload(self);
 		}
-		if (read(self->change_fd, &changes, sizeof(changes)) > 0 ||
-			clock_boottime_ms(&clock_system) >= self->status_due_ms)
+		bool has_changed = read(self->change_fd, &changes, sizeof(changes)) > 0;
+		int64_t now_ms = clock_boottime_ms(&clock_system);
+		/* Without a change: a token may have expired, and is not kept any longer. */
+		if (has_changed || now_ms >= self->status_due_ms) {
 			update_status(self);
+			cache_store_changed(&self->store, false, now_ms);
+		}
+		if (now_ms >= cache_store_due_ms(&self->store))
+			keep_tokens(self);
 	}
 }
 
@@ -404,6 +432,8 @@ static int serve(const char *config_path)
 		tell_ready(&self);
 		int signal_number = run(&self);
 		service_stopping();
+		/* Now, in case that somebody ends this before it has stopped in order. */
+		keep_tokens(&self);
 		log_notice("stopping: %s", strsignal(signal_number));
 	} else {
 		log_error("%s", err.message);
@@ -411,6 +441,8 @@ static int serve(const char *config_path)
 	server_stop(self.server, GRACE_MS);
 	watchdog_close(&self.watchdog);
 	refresher_stop(self.refresher);
+	if (result == 0)
+		keep_tokens(&self);
 	credential_pool_free(self.pool);
 	registry_destroy(&self.registry);
 	secret_source_forget_environment();

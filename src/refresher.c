@@ -278,8 +278,11 @@ int refresher_adopt(struct refresher *refresher, struct account_table *table,
 		return error_set(
 			err, ERR_NO_MEMORY, "cannot adopt the configuration: out of memory");
 	for (size_t i = 0; i < table->count; i++) {
+		/* Not the thread's yet, but of another process perhaps: account_inherit(). */
+		const struct account_report *report = atomic_load(&table->accounts[i]->report);
 		tasks[i] = (struct refresh_task){
 			.thread = &refresher->thread,
+			.schedule = {.failures = report->failures, .next_ms = report->next_ms},
 			.account = table->accounts[i],
 			.credential = accounts[i].credential,
 			.upstream = accounts[i].upstream,

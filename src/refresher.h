@@ -43,7 +43,9 @@ struct refresher *refresher_start(const struct refresher_options *options, struc
 /*
  * Put a configuration in place of the present one, at once for all readers. An account that names
  * the same token as one before (see account_settings_name_same_token()) keeps the token and its
- * schedule; an exchange under way for it is begun again with the new credential.
+ * schedule; an exchange under way for it is begun again with the new credential. An account that
+ * comes with a token of another process (see account_inherit()) keeps that one and its schedule,
+ * and is served from the moment that this returns.
  *
  * table     taken over on success
  * accounts  table->count of them; the array and the credentials are taken over on success

@@ -13,6 +13,10 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+/* At the end, how long who has just come in may take over a first request. Over a restart the
+ * socket stays open, and clients who are ended here would see a failure and not a pause. */
+#define FIRST_REQUEST_MS 500
+
 /* What the main thread asks for. Guarded by server.lock. */
 struct mail {
 	bool is_waiting; /* to be read */
@@ -89,16 +93,25 @@ static int wait_and_serve(struct server *server, int64_t most_ms)
 	return ready;
 }
 
+/* Serve on while there are connections in that phase, until `end_ms`. */
+static void serve_phase(struct server *server, enum connection_phase phase, int64_t end_ms)
+{
+	while (server->hall.connections.count[phase] > 0 && clock_now_ms(server) < end_ms)
+		wait_and_serve(server, end_ms - clock_now_ms(server));
+}
+
 /* Finish what is inside the closing doors, for `grace_ms` at most. */
 static void drain(struct server *server, int64_t grace_ms)
 {
-	int64_t end_ms = clock_now_ms(server) + grace_ms;
+	int64_t now_ms = clock_now_ms(server);
+	int64_t end_ms = now_ms + grace_ms;
 	/* A pass without an event means that every request that had arrived was answered, or is
 	 * being written to a client that does not read fast enough. */
 	while (wait_and_serve(server, 0) > 0 && clock_now_ms(server) < end_ms)
 		;
-	while (server->hall.connections.count[CONNECTION_BUSY] > 0 && clock_now_ms(server) < end_ms)
-		wait_and_serve(server, end_ms - clock_now_ms(server));
+	serve_phase(server, CONNECTION_FRESH,
+		grace_ms < FIRST_REQUEST_MS ? end_ms : now_ms + FIRST_REQUEST_MS);
+	serve_phase(server, CONNECTION_BUSY, end_ms);
 }
 
 /* Put new doors in place of the present ones, and close those that are gone. */

@@ -68,6 +68,13 @@ struct account *account_new(struct account_settings *settings)
 	return account;
 }
 
+void account_inherit(
+	struct account *account, struct snapshot *snapshot, const struct account_report *report)
+{
+	snapshot_free(atomic_exchange(&account->snapshot, snapshot));
+	*atomic_load(&account->report) = *report;
+}
+
 void account_free(struct account *account)
 {
 	if (account == NULL)

@@ -109,6 +109,14 @@ struct account {
  */
 struct account *account_new(struct account_settings *settings);
 
+/*
+ * Give a new account the token and the report of another process, and with report->next_ms its
+ * schedule. Nobody else knows the account yet.
+ * snapshot  taken over
+ */
+void account_inherit(
+	struct account *account, struct snapshot *snapshot, const struct account_report *report);
+
 /* Frees what it publishes too: no reader may see it any more. NULL is fine. */
 void account_free(struct account *account);
 

@@ -220,14 +220,21 @@ class Daemon:
     def _read_states(self):
         while True:
             try:
-                state = self._notify.recv(65536).decode().split("\n")
+                state, descriptors, _, _ = socket.recv_fds(self._notify, 65536, 16)
             except OSError:
                 return
-            if not state[0]:
+            if not state:
                 return
+            state = state.decode().split("\n")
+            self._take_descriptors(state, descriptors)
             with self._changed:
                 self._states.append(state)
                 self._changed.notify_all()
+
+    def _take_descriptors(self, state, descriptors):
+        """What to do with what came with a notification: nobody wants it."""
+        for descriptor in descriptors:
+            os.close(descriptor)
 
     def send_signal(self, number):
         self._process.send_signal(number)
@@ -240,6 +247,7 @@ class Daemon:
             self._notify.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
+        self._threads[1].join(SECONDS)  # what was told before the end is read
         self._notify.close()
         self._process.stderr.close()
         return status

@@ -181,6 +181,17 @@ def test_who_connected_before_the_stop_gets_an_answer(daemon):
     assert daemon.wait() == 0
 
 
+def test_who_has_come_in_and_asks_as_it_stops_gets_an_answer(daemon):
+    connection = daemon.connect()
+    connection.connect()
+    assert daemon.get("/healthz").status == 200  # came after it, so that it is inside
+    daemon.send_signal(signal.SIGTERM)
+    daemon.wait_for_log("stopping: ")
+    connection.request("GET", "/v1/token")
+    assert connection.getresponse().status == 200
+    assert daemon.wait() == 0
+
+
 @pytest.mark.parametrize("value", ["/nowhere/notify.sock", "not-a-path"])
 def test_a_notify_socket_that_fails_is_only_a_warning(make_daemon, config, value):
     running = make_daemon(config, environment={"NOTIFY_SOCKET": value}).start(wait=False)
