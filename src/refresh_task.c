@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/random.h"
+#include "credential/shared_token.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -32,6 +33,7 @@ static void publish_report(
 		report->refreshed_on = clock_realtime_s(thread->options.clock);
 		report->error = ERROR_INIT;
 		report->given_by = token->given_by;
+		report->key = token->key;
 		report->is_static = token->is_static;
 		snprintf(report->notice, sizeof(report->notice), "%s",
 			token->notice == NULL ? "" : token->notice);
@@ -118,6 +120,12 @@ static void log_notice_of(const struct refresh_task *task, const struct upstream
 	if (token->notice != NULL && token->notice[0] != '\0' &&
 		strcmp(token->notice, report->notice) != 0)
 		log_event(LOG_LEVEL_WARNING, fields, "account %s: %s", name, token->notice);
+	/* Once more, which of two keys the account runs on. */
+	if (token->key == NULL || report->key == NULL || strcmp(token->key, report->key) == 0)
+		return;
+	const struct log_field key_fields[] = {{"ACCOUNT", name}, {"KEY", token->key}, {0}};
+	log_event(LOG_LEVEL_NOTICE, key_fields, "account %s: the key in use is %s now, after %s",
+		name, token->key, report->key);
 }
 
 /* The token that is there came again: it stays as it is, its answers and ETags too. */
@@ -199,6 +207,7 @@ static void task_succeeded(struct refresh_task *task, struct upstream_token *tok
 		{"ACCOUNT", settings->name},
 		{"UPSTREAM", settings->endpoint},
 		{"CREDENTIAL", token->given_by},
+		{"KEY", token->key},
 		{0},
 	};
 	log_event(LOG_LEVEL_INFO, fields,
@@ -234,4 +243,35 @@ void refresh_task_cancel(struct refresh_task *task)
 	if (task->exchange != NULL)
 		task->upstream->cancel(task->exchange);
 	task->exchange = NULL;
+}
+
+/* Whether a change of a secret is a reason to try it now, and not with the next refresh. */
+static bool wants_change(const struct refresh_task *task)
+{
+	const struct account_report *report = atomic_load(&task->account->report);
+	if (task->schedule.failures > 0)
+		return report->error.retry_after_s <= 0; /* else the upstream said when */
+	return report->notice[0] != '\0' || report->is_static || task->exchange != NULL;
+}
+
+void refresh_task_secret_changed(struct refresh_task *task, const char *path)
+{
+	struct heap *heap = &task->thread->heap;
+	const char *name = task->account->settings.name;
+	const struct log_field fields[] = {{"ACCOUNT", name}, {0}};
+	int64_t now = now_ms(task);
+	if (!wants_change(task)) {
+		log_event(LOG_LEVEL_INFO, fields,
+			"account %s: %s has changed; the next refresh uses it, in %" PRId64 " s",
+			name, path, (task->schedule.next_ms - now) / 1000);
+		return;
+	}
+	log_event(LOG_LEVEL_INFO, fields, "account %s: %s has changed; trying it now", name, path);
+	refresh_task_cancel(task);
+	shared_token_forget(task->credential);
+	if (task->credential->kind->reconsider != NULL)
+		task->credential->kind->reconsider(task->credential);
+	/* A file that changes all the time is no reason to ask the upstream all the time. */
+	int64_t least_ms = task->started_ms + SCHEDULE_LEAST_MS;
+	heap_put(heap, &task->timer, task->started_ms > 0 && least_ms > now ? least_ms : now);
 }

@@ -45,4 +45,11 @@ void refresh_task_start(struct refresh_task *task);
 /* End an exchange that may be under way; the timer is left as it is. */
 void refresh_task_cancel(struct refresh_task *task);
 
+/*
+ * A file that its credential reads a secret from has changed. If that may mend something (the last
+ * refresh failed, or worked with a notice) or an exchange is under way with what was there before,
+ * it is tried at once; else by the next refresh, for live_secret.h reads it then.
+ */
+void refresh_task_secret_changed(struct refresh_task *task, const char *path);
+
 #endif

@@ -1,5 +1,6 @@
 #include "refresher.h"
 
+#include "config/watch.h"
 #include "credential/shared_token.h"
 #include "refresh_task.h"
 
@@ -24,6 +25,7 @@ struct refresher {
 	pthread_t pthread;
 	struct refresh_task *tasks;
 	size_t task_count;
+	struct watch *watch; /* of the secrets' files; its owners are tasks */
 	pthread_mutex_t lock; /* guards mail; nothing is done while it is held */
 	pthread_cond_t answered;
 	struct mail mail;
@@ -101,6 +103,36 @@ static void serve_requests(struct refresher *refresher)
 	}
 }
 
+/* ---- secrets that change ---- */
+
+static void on_secret_changed(void *context, const char *path, void *const *owners, size_t count)
+{
+	(void)context;
+	for (size_t i = 0; i < count; i++)
+		refresh_task_secret_changed(owners[i], path);
+}
+
+struct watching {
+	struct refresher *refresher;
+	struct refresh_task *task;
+};
+
+static void watch_file(void *context, const char *path)
+{
+	const struct watching *watching = context;
+	watch_add(watching->refresher->watch, path, watching->task);
+}
+
+/* What changed while nobody watched is seen by whoever reads it next: before an exchange. */
+static void watch_secrets(struct refresher *refresher)
+{
+	watch_clear(refresher->watch);
+	for (size_t i = 0; i < refresher->task_count; i++) {
+		struct watching watching = {refresher, &refresher->tasks[i]};
+		credential_secret_files(refresher->tasks[i].credential, watch_file, &watching);
+	}
+}
+
 static void wake(void *context)
 {
 	loop_wake(((struct refresher *)context)->thread.loop);
@@ -126,8 +158,8 @@ static void task_inherit(struct refresh_task *task, struct refresh_task *before)
 {
 	const struct account_report *report = atomic_load(&before->account->report);
 	task->schedule = before->schedule;
-	/* A configuration that was changed is a reason to try again now. */
-	if (before->schedule.failures > 0)
+	/* A configuration that was changed is a reason to try again now; so is a key beside it. */
+	if (before->schedule.failures > 0 || (report->key != NULL && report->notice[0] != '\0'))
 		task->schedule.next_ms = 0;
 	*atomic_load(&task->account->report) = *report;
 	atomic_store(&task->account->snapshot, atomic_load(&before->account->snapshot));
@@ -169,6 +201,7 @@ static int adopt(
 		heap_put(&refresher->thread.heap, &tasks[i].timer, tasks[i].schedule.next_ms);
 		shared_token_forgive(tasks[i].credential);
 	}
+	watch_secrets(refresher);
 	atomic_store(&registry->has_requests, true); /* of before, perhaps */
 	refresher->thread.options.on_change(refresher->thread.options.context);
 	return 0;
@@ -215,6 +248,7 @@ static void *refresher_main(void *context)
 		bool has_retired = epoch_reclaim(&refresher->thread.options.registry->epoch);
 		loop_run(refresher->thread.loop, time_to_wait(refresher, has_retired));
 	}
+	watch_free(refresher->watch);
 	heap_free(&refresher->thread.heap); /* before the nodes in the tasks */
 	tasks_free(refresher->tasks, refresher->task_count);
 	refresher->tasks = NULL;
@@ -232,7 +266,12 @@ struct refresher *refresher_start(const struct refresher_options *options, struc
 	pthread_mutex_init(&refresher->lock, NULL);
 	pthread_cond_init(&refresher->answered, NULL);
 	refresher->thread.loop = loop_new(options->clock, err);
-	if (refresher->thread.loop == NULL) {
+	refresher->watch =
+		refresher->thread.loop == NULL
+			? NULL
+			: watch_new(refresher->thread.loop, on_secret_changed, refresher, err);
+	if (refresher->watch == NULL) {
+		loop_free(refresher->thread.loop);
 		free(refresher);
 		return NULL;
 	}
@@ -242,6 +281,7 @@ struct refresher *refresher_start(const struct refresher_options *options, struc
 	if (failed != 0) {
 		options->registry->wake = NULL;
 		error_set_errno(err, failed, "cannot start the refresh thread");
+		watch_free(refresher->watch);
 		loop_free(refresher->thread.loop);
 		free(refresher);
 		return NULL;

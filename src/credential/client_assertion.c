@@ -118,6 +118,13 @@ static struct credential_call *client_assertion_ask(struct credential *credentia
 		credential, &origin, &self->app, scope, loop, done, context, err);
 }
 
+static void client_assertion_files(
+	const struct credential *credential, credential_file_fn visit, void *context)
+{
+	const struct client_assertion *self = (const struct client_assertion *)credential;
+	live_secret_visit(self->source, visit, context);
+}
+
 static const char *const keys[] = {
 	"!tenant_id", "!client_id", source_key, command_key, "run_as", "authority", NULL};
 
@@ -128,6 +135,7 @@ const struct credential_kind credential_client_assertion = {
 	.open = client_assertion_open,
 	.ask = client_assertion_ask,
 	.cancel = assertion_grant_cancel,
+	.secret_files = client_assertion_files,
 	.close = client_assertion_close,
 	.is_shared = true,
 };

@@ -165,6 +165,14 @@ static struct credential_call *client_certificate_ask(struct credential *credent
 		credential, &origin, &self->app, scope, loop, done, context, err);
 }
 
+static void client_certificate_files(
+	const struct credential *credential, credential_file_fn visit, void *context)
+{
+	const struct client_certificate *self = (const struct client_certificate *)credential;
+	live_secret_visit(self->file, visit, context);
+	live_secret_visit(self->passphrase, visit, context);
+}
+
 static const char *const keys[] = {"!tenant_id", "!client_id", "!client_certificate",
 	"client_certificate_password", "send_certificate_chain", "authority", NULL};
 
@@ -174,6 +182,7 @@ const struct credential_kind credential_client_certificate = {
 	.open = client_certificate_open,
 	.ask = client_certificate_ask,
 	.cancel = assertion_grant_cancel,
+	.secret_files = client_certificate_files,
 	.close = client_certificate_close,
 	.is_shared = true,
 };

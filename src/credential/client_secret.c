@@ -87,6 +87,13 @@ static void client_secret_cancel(struct credential_call *credential_call)
 	free(call);
 }
 
+static void client_secret_files(
+	const struct credential *credential, credential_file_fn visit, void *context)
+{
+	const struct client_secret *self = (const struct client_secret *)credential;
+	live_secret_visit(self->secret, visit, context);
+}
+
 static const char *const keys[] = {"!tenant_id", "!client_id", "!client_secret", "authority", NULL};
 
 const struct credential_kind credential_client_secret = {
@@ -95,6 +102,7 @@ const struct credential_kind credential_client_secret = {
 	.open = client_secret_open,
 	.ask = client_secret_ask,
 	.cancel = client_secret_cancel,
+	.secret_files = client_secret_files,
 	.close = client_secret_close,
 	.is_shared = true,
 };

@@ -36,6 +36,8 @@ struct access_token {
 	bool is_static; /* what the account's clients get as it is: no exchange, no refreshing */
 	bool is_cached; /* set by shared_token.c: it was not asked for just now */
 	const char *given_by; /* the kind that gave it, which in a chain is another than asked */
+	const char *key; /* which of its kind's keys it is made of, by the name in the
+			  * configuration, where there are two; a constant, or NULL */
 	char notice[256]; /* what someone should look at although it worked, or "" */
 };
 
@@ -88,6 +90,9 @@ struct credential_login {
 	credential_login_fn changed;
 	void *context;
 };
+
+/* path  absolute; lives as long as the credential */
+typedef void (*credential_file_fn)(void *context, const char *path);
 
 struct credential_kind {
 	const char *name;
@@ -151,8 +156,18 @@ struct credential_kind {
 	/* Wait no longer. A login that nobody waits for is over. */
 	void (*leave_login)(struct credential_login *login);
 
-	/* Of a chain: somebody has logged in, so that all members are tried again. Optional. */
+	/*
+	 * Something is another way than it was found: somebody has logged in, or a secret's file
+	 * has changed. What was ruled out is tried again. Optional.
+	 */
 	void (*reconsider)(struct credential *credential);
+
+	/*
+	 * Call `visit` for each file that it reads a secret from, whether it is there or not.
+	 * Optional: it has none, but for those of its members.
+	 */
+	void (*secret_files)(
+		const struct credential *credential, credential_file_fn visit, void *context);
 
 	/*
 	 * Of a chain: its members, in order, and how many. Optional.
@@ -203,6 +218,10 @@ struct credential *credential_open_kind(const struct credential_kind *kind,
 
 /* The credential, or the first member of the chain that it is, which has a login; or NULL. */
 struct credential *credential_with_login(struct credential *credential);
+
+/* Call `visit` for each file that the credential, or a member of it, reads a secret from. */
+void credential_secret_files(
+	const struct credential *credential, credential_file_fn visit, void *context);
 
 /* Give it back; it is freed when nobody else has it. NULL is fine. */
 void credential_close(struct credential *credential);

@@ -333,6 +333,13 @@ static void device_code_leave_login(struct credential_login *wait)
 	self->login = NULL;
 }
 
+static void device_code_files(
+	const struct credential *credential, credential_file_fn visit, void *context)
+{
+	const struct device_code *self = (const struct device_code *)credential;
+	kept_login_secret_files(self->kept, visit, context);
+}
+
 static const char *const keys[] = {
 	"authority", "tenant_id", "client_id", "refresh_token_file", "refresh_token_key", NULL};
 
@@ -345,6 +352,7 @@ const struct credential_kind credential_device_code = {
 	.cancel = device_code_cancel,
 	.login = device_code_login,
 	.leave_login = device_code_leave_login,
+	.secret_files = device_code_files,
 	.close = device_code_close,
 	.is_shared = true,
 };

@@ -146,6 +146,14 @@ static void environment_cancel(struct credential_call *call)
 		call->credential->kind->cancel(call);
 }
 
+static void environment_files(
+	const struct credential *credential, credential_file_fn visit, void *context)
+{
+	const struct environment *self = (const struct environment *)credential;
+	if (self->inner != NULL)
+		credential_secret_files(self->inner, visit, context);
+}
+
 static void environment_close(struct credential *credential)
 {
 	struct environment *self = (struct environment *)credential;
@@ -161,6 +169,7 @@ const struct credential_kind credential_environment = {
 	.open = environment_open,
 	.ask = environment_ask,
 	.cancel = environment_cancel,
+	.secret_files = environment_files,
 	.close = environment_close,
 	.is_shared = true,
 };

@@ -111,6 +111,12 @@ const char *kept_login_file(const struct kept_login *login)
 	return login->file;
 }
 
+void kept_login_secret_files(const struct kept_login *login,
+	void (*visit)(void *context, const char *path), void *context)
+{
+	live_secret_visit(login->key, visit, context);
+}
+
 void kept_login_free(struct kept_login *login)
 {
 	if (login == NULL)

@@ -161,6 +161,13 @@ const struct secret *live_secret_get(struct live_secret *live, uint64_t *version
 	return live->secret;
 }
 
+void live_secret_visit(const struct live_secret *live,
+	void (*visit)(void *context, const char *path), void *context)
+{
+	if (live != NULL && live->file.kind == SECRET_SOURCE_FILE)
+		visit(context, live->file.name);
+}
+
 const char *live_secret_name(const struct live_secret *live)
 {
 	return live->name;

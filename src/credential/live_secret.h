@@ -47,6 +47,10 @@ struct live_secret *live_secret_open_file(const char *path, const char *key, str
 const struct secret *live_secret_get(
 	struct live_secret *live, uint64_t *version, struct error *err);
 
+/* Call `visit` with the path of the file that it follows, if there is one. `live` may be NULL. */
+void live_secret_visit(const struct live_secret *live,
+	void (*visit)(void *context, const char *path), void *context);
+
 /* "file:/PATH" or the like, for messages. Valid as long as `live`. */
 const char *live_secret_name(const struct live_secret *live);
 

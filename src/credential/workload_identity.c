@@ -135,6 +135,13 @@ static void workload_identity_cancel(struct credential_call *call)
 		credential_cancel_ready(call);
 }
 
+static void workload_identity_files(
+	const struct credential *credential, credential_file_fn visit, void *context)
+{
+	const struct workload_identity *self = (const struct workload_identity *)credential;
+	live_secret_visit(self->token, visit, context);
+}
+
 static const char *const keys[] = {
 	"tenant_id", "client_id", "federated_token_file", "authority", NULL};
 
@@ -144,6 +151,7 @@ const struct credential_kind credential_workload_identity = {
 	.open = workload_identity_open,
 	.ask = workload_identity_ask,
 	.cancel = workload_identity_cancel,
+	.secret_files = workload_identity_files,
 	.close = workload_identity_close,
 	.is_shared = true,
 };

@@ -19,6 +19,7 @@ int upstream_token_copy(
 		.refresh_at_ms = from->refresh_at_ms > 0 ? from->refresh_at_ms : 0,
 		.is_static = from->is_static,
 		.given_by = from->given_by,
+		.key = from->key,
 		.notice = from->notice,
 	};
 	if (token->token == NULL)
