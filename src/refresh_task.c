@@ -1,6 +1,7 @@
 #include "refresh_task.h"
 
 #include "base/log.h"
+#include "base/message_id.h"
 #include "base/random.h"
 #include "credential/shared_token.h"
 
@@ -57,6 +58,17 @@ static const char *who_answers(const struct account_settings *settings)
 	return settings->endpoint != NULL ? settings->endpoint : settings->credential;
 }
 
+/* Which event a failure is, for alerts. */
+static const char *message_id_of(const struct error *err, bool has_valid_token)
+{
+	if (err->needs_login)
+		return MESSAGE_LOGIN_NEEDED;
+	if (error_class_of(err->code) == ERROR_CLASS_CREDENTIAL)
+		return MESSAGE_CREDENTIAL_REFUSED;
+	return has_valid_token ? MESSAGE_REFRESH_FAILED_WITH_TOKEN
+			       : MESSAGE_REFRESH_FAILED_WITHOUT_TOKEN;
+}
+
 static void task_failed(struct refresh_task *task, const struct error *err)
 {
 	struct refresh_thread *thread = task->thread;
@@ -70,6 +82,7 @@ static void task_failed(struct refresh_task *task, const struct error *err)
 		snprintf(left, sizeof(left), "the present token lives %" PRId64 " s more",
 			(snapshot->dead_at_ms - now) / 1000);
 	const struct log_field fields[] = {
+		{"MESSAGE_ID", message_id_of(err, snapshot_is_valid(snapshot, now))},
 		{"ACCOUNT", settings->name},
 		{"UPSTREAM", settings->endpoint},
 		{"ERROR_CODE", error_code_name(err->code)},
@@ -116,7 +129,11 @@ static void log_notice_of(const struct refresh_task *task, const struct upstream
 {
 	const struct account_report *report = atomic_load(&task->account->report);
 	const char *name = task->account->settings.name;
-	const struct log_field fields[] = {{"ACCOUNT", name}, {0}};
+	const struct log_field fields[] = {
+		{"MESSAGE_ID", token->notice_id},
+		{"ACCOUNT", name},
+		{0},
+	};
 	if (token->notice != NULL && token->notice[0] != '\0' &&
 		strcmp(token->notice, report->notice) != 0)
 		log_event(LOG_LEVEL_WARNING, fields, "account %s: %s", name, token->notice);

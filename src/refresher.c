@@ -29,6 +29,7 @@ struct refresher {
 	pthread_mutex_t lock; /* guards mail; nothing is done while it is held */
 	pthread_cond_t answered;
 	struct mail mail;
+	struct heartbeat heartbeat;
 };
 
 static struct refresher *refresher_of(const struct refresh_task *task)
@@ -158,8 +159,11 @@ static void task_inherit(struct refresh_task *task, struct refresh_task *before)
 {
 	const struct account_report *report = atomic_load(&before->account->report);
 	task->schedule = before->schedule;
-	/* A configuration that was changed is a reason to try again now; so is a key beside it. */
-	if (before->schedule.failures > 0 || (report->key != NULL && report->notice[0] != '\0'))
+	/* A configuration that was changed is a reason to try again now, and so is a key that was
+	 * ruled out; and who asks now may have fewer rights than who asked before. */
+	if (before->schedule.failures > 0 || (report->key != NULL && report->notice[0] != '\0') ||
+		!account_settings_have_same_subject(
+			&task->account->settings, &before->account->settings))
 		task->schedule.next_ms = 0;
 	*atomic_load(&task->account->report) = *report;
 	atomic_store(&task->account->snapshot, atomic_load(&before->account->snapshot));
@@ -241,6 +245,7 @@ static void *refresher_main(void *context)
 	struct refresher *refresher = context;
 	while (read_mail(refresher)) {
 		struct heap_node *node;
+		heartbeat_answer(&refresher->heartbeat);
 		serve_requests(refresher);
 		while ((node = heap_first(&refresher->thread.heap)) != NULL &&
 			node->due_ms <= now_ms(refresher))
@@ -275,6 +280,7 @@ struct refresher *refresher_start(const struct refresher_options *options, struc
 		free(refresher);
 		return NULL;
 	}
+	heartbeat_init(&refresher->heartbeat, "refresh", wake, refresher);
 	options->registry->wake_context = refresher;
 	options->registry->wake = wake;
 	int failed = pthread_create(&refresher->pthread, NULL, refresher_main, refresher);
@@ -312,7 +318,8 @@ int refresher_adopt(struct refresher *refresher, struct account_table *table,
 	refresher->mail.has_tasks = true;
 	loop_wake(refresher->thread.loop);
 	while (refresher->mail.has_tasks)
-		pthread_cond_wait(&refresher->answered, &refresher->lock);
+		answer_wait(&refresher->answered, &refresher->lock,
+			&refresher->thread.options.meanwhile);
 	int result = refresher->mail.result;
 	pthread_mutex_unlock(&refresher->lock);
 	if (result != 0) {
@@ -322,6 +329,11 @@ int refresher_adopt(struct refresher *refresher, struct account_table *table,
 	}
 	free(accounts);
 	return 0;
+}
+
+struct heartbeat *refresher_heartbeat(struct refresher *refresher)
+{
+	return &refresher->heartbeat;
 }
 
 void refresher_stop(struct refresher *refresher)

@@ -6,8 +6,10 @@
 #ifndef MRTOKEND_REFRESHER_H
 #define MRTOKEND_REFRESHER_H
 
+#include "base/answer_wait.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/heartbeat.h"
 #include "credential/credential.h"
 #include "token/account.h"
 #include "upstream/upstream.h"
@@ -22,6 +24,8 @@ struct refresher_options {
 	 */
 	void (*on_change)(void *context);
 	void *context;
+	/* What whoever waits in refresher_adopt() does meanwhile. */
+	struct meanwhile meanwhile;
 };
 
 /* A configuration for the refresher: a table, and for each of its accounts, in its order: */
@@ -49,6 +53,9 @@ struct refresher *refresher_start(const struct refresher_options *options, struc
  */
 int refresher_adopt(struct refresher *refresher, struct account_table *table,
 	struct refresher_account *accounts, struct error *err);
+
+/* Whether the thread still goes round. Any thread, until refresher_stop(). */
+struct heartbeat *refresher_heartbeat(struct refresher *refresher);
 
 /* End the thread and the exchanges under way, and wipe the credentials. The registry stays as it
  * is. */

@@ -3,10 +3,12 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static char *copy_or_null(const char *string, bool *has_failed)
 {
@@ -62,9 +64,21 @@ static int check_ca_file(const char *path, struct error *err)
 {
 	char line[256];
 	bool has_certificate = false;
-	FILE *file = fopen(path, "re");
-	if (file == NULL)
-		return error_set_errno(err, errno, "[daemon]: ca_file: cannot open %s", path);
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+	if (file == NULL) {
+		error_set_errno(err, errno, "[daemon]: ca_file: cannot open %s", path);
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	/* libcurl would wait for a pipe's other end, and every account with it. */
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+		fclose(file);
+		return error_set(err, ERR_CONFIGURATION,
+			"[daemon]: ca_file: %s is not a regular file", path);
+	}
 	while (!has_certificate && fgets(line, sizeof(line), file) != NULL)
 		has_certificate = strstr(line, "-----BEGIN") != NULL;
 	fclose(file);

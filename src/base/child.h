@@ -1,7 +1,8 @@
 /*
  * Run a program and take what it prints: without a shell, with nothing of this process but what is
- * named here, for a limited time, in a session of its own that is killed as a whole when the
- * program ends, and by the kernel when this process does.
+ * named here, for a limited time, in a process group of its own that is killed when the program
+ * ends; the program itself is killed by the kernel when this process ends. What it started in other
+ * groups is left to the service's cgroup.
  *
  * No more than CHILD_COUNT_MAX run at a time, however many are asked for: the others wait for their
  * turn, in the order in which they were asked for.

@@ -9,6 +9,9 @@
 /* A longer word may be a key or a token. */
 #define LONGEST_SHOWN_WORD 40
 
+/* What of an answer is looked at: more than any message has room for. */
+#define LONGEST_LOOKED_AT ((size_t)4096)
+
 /* So many bytes of a credential in a row are more than chance. */
 #define WINDOW 8
 
@@ -61,6 +64,9 @@ bool detail_repeats(const struct secret *line, size_t secret_offset, const char 
 void detail_copy(const struct secret *line, size_t secret_offset, const char *words, size_t len,
 	char *out, size_t out_size)
 {
+	/* More is never shown; and to look for the credential in a long page takes its time. */
+	if (len > LONGEST_LOOKED_AT)
+		len = LONGEST_LOOKED_AT;
 	if (detail_repeats(line, secret_offset, words, len)) {
 		strcpy(out, "(withheld: it repeats the credential)"); // NOLINT
 		return;

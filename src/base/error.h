@@ -42,6 +42,7 @@ struct error {
 	char correlation_vector[64]; /* the upstream's MS-CV, or "" */
 	char upstream_code[40]; /* such as "AADSTS7000215", or "" */
 	char correlation_id[40]; /* of Microsoft Entra ID, or "" */
+	bool needs_login; /* a person must log in: mrtoken login */
 	int64_t retry_after_s; /* the upstream's Retry-After in seconds, or -1 */
 };
 

@@ -87,7 +87,7 @@ bool http_trust_configure(CURL *easy, const char *thumbprint, const char *ca_fil
 void http_trust_describe_bad_file(const char *ca_file, const char *reason, struct error *err)
 {
 	const char *path = ca_file == NULL ? "(the system's)" : ca_file;
-	int fd = ca_file == NULL ? -1 : open(ca_file, O_RDONLY | O_CLOEXEC);
+	int fd = ca_file == NULL ? -1 : open(ca_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	int errnum = fd < 0 && ca_file != NULL ? errno : 0;
 	if (fd >= 0)
 		close(fd);

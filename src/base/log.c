@@ -65,29 +65,32 @@ int log_parse_level(const char *word, enum log_level *level)
 static bool send_to_journal(
 	enum log_level level, const char *message, const struct log_field *fields)
 {
-	char lines[3 + LOG_FIELDS_MAX][1200];
+	char text[sizeof("MESSAGE=") + LOG_MESSAGE_SIZE];
+	char lines[2 + LOG_FIELDS_MAX][1200];
 	struct iovec vectors[3 + LOG_FIELDS_MAX];
 	int count = 0;
-	snprintf(lines[count++], sizeof(lines[0]), "MESSAGE=%s", message);
+	snprintf(text, sizeof(text), "MESSAGE=%s", message);
 	snprintf(lines[count++], sizeof(lines[0]), "PRIORITY=%d", (int)level);
 	snprintf(lines[count++], sizeof(lines[0]), "SYSLOG_IDENTIFIER=%s", program_name);
 	for (int i = 0; fields != NULL && fields[i].name != NULL && i < LOG_FIELDS_MAX; i++)
 		if (fields[i].value != NULL)
 			snprintf(lines[count++], sizeof(lines[0]), "%s=%s", fields[i].name,
 				fields[i].value);
+	vectors[0] = (struct iovec){.iov_base = text, .iov_len = strlen(text)};
 	for (int i = 0; i < count; i++)
-		vectors[i] = (struct iovec){.iov_base = lines[i], .iov_len = strlen(lines[i])};
-	return sd_journal_sendv(vectors, count) == 0;
+		vectors[1 + i] = (struct iovec){.iov_base = lines[i], .iov_len = strlen(lines[i])};
+	return sd_journal_sendv(vectors, 1 + count) == 0;
 }
 
 static void send_to_stderr(
 	enum log_level level, const char *message, const struct log_field *fields)
 {
-	char line[2048];
+	char line[LOG_LINE_SIZE];
 	size_t len = (size_t)snprintf(
 		line, sizeof(line), "%s: %s: %s", program_name, level_names[level], message);
 	for (int i = 0; fields != NULL && fields[i].name != NULL && i < LOG_FIELDS_MAX; i++) {
-		if (fields[i].value == NULL || len >= sizeof(line))
+		if (fields[i].value == NULL || len >= sizeof(line) ||
+			strcmp(fields[i].name, "MESSAGE_ID") == 0)
 			continue;
 		len += (size_t)snprintf(
 			line + len, sizeof(line) - len, " %s=%s", fields[i].name, fields[i].value);
@@ -110,7 +113,7 @@ void log_event(enum log_level level, const struct log_field *fields, const char 
 	if ((int)level > atomic_load_explicit(&threshold, memory_order_relaxed))
 		return;
 	int saved_errno = errno;
-	char message[1024];
+	char message[LOG_MESSAGE_SIZE];
 	va_list args;
 	va_start(args, format);
 	if (vsnprintf(message, sizeof(message), format, args) < 0)

@@ -17,7 +17,10 @@ enum log_level {
 	LOG_LEVEL_DEBUG = 7,
 };
 
-/* A journal field, such as ACCOUNT. A field whose value is NULL is left out. */
+/*
+ * A journal field, such as ACCOUNT. A field whose value is NULL is left out. MESSAGE_ID, a constant
+ * of base/message_id.h, is for the journal alone: it says nothing to people.
+ */
 struct log_field {
 	const char *name;
 	const char *value;
@@ -34,6 +37,11 @@ void log_set_level(enum log_level level);
 
 /* Read "error", "warning", "notice", "info" or "debug". Returns 0 or -1. */
 int log_parse_level(const char *word, enum log_level *level);
+
+/* What is longer is cut. A message has room for a whole struct error and what is said around it; a
+ * line is no longer than what a pipe takes in one piece. */
+#define LOG_MESSAGE_SIZE 2560
+#define LOG_LINE_SIZE 4096
 
 /*
  * Write one line. Control characters in it become '?'.

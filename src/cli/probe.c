@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 struct probe {
 	const struct config_account *account;
@@ -135,6 +136,25 @@ static bool ask_upstream(
 	return true;
 }
 
+/* The daemon would run it as its own user, which root is not. */
+static bool would_run_as_root(const struct probe *probe, const struct credential *member)
+{
+	const struct credential_settings *settings = &probe->account->credential;
+	return geteuid() == 0 && settings->run_as == NULL &&
+	       (member->kind->is_developer_tool ||
+		       (member->kind == &credential_client_assertion &&
+			       settings->client_assertion_command != NULL));
+}
+
+static void say_not_tried(const struct credential *member, struct cli_failure *failure)
+{
+	char what[64];
+	snprintf(what, sizeof(what), "credential %s", member->kind->name);
+	say(failure, what,
+		"not tried: it runs a program as the daemon's own user, and this is root; run this "
+		"as that user, such as by sudo -u mrtokend, or set run_as");
+}
+
 static int run_probe(
 	struct probe *probe, struct credential *credential, struct cli_failure *failure)
 {
@@ -144,13 +164,16 @@ static int run_probe(
 	if (credential->kind->members != NULL)
 		members = credential->kind->members(credential, &count);
 	for (size_t i = 0; i < count; i++) {
+		if (would_run_as_root(probe, members[i])) {
+			say_not_tried(members[i], failure);
+			continue;
+		}
 		if (ask_credential(probe, members[i], failure)) {
 			if (ask_upstream(probe, members[i], failure))
 				return 0;
 			break;
 		}
-		/* As the chain does: the next one is for where this one is not to be had. */
-		if (probe->err.code != ERR_UNAVAILABLE && !members[i]->kind->is_developer_tool)
+		if (count > 1 && !credential->kind->goes_on(credential, members[i], &probe->err))
 			break;
 	}
 	return cli_fail(failure, CLI_EXIT_NO_TOKEN, "account %s gets no token",

@@ -48,10 +48,11 @@ void progress_show(struct progress *progress, const char *what, int64_t left_s)
 	if (output_error_is_terminal()) {
 		char turn = turns[progress->turn++ % (sizeof(turns) - 1)];
 		text_appendf(&line, "\r%c %s, %s left   ", turn, what, left);
+		/* Before the words: a signal may come between the two. */
+		line_is_open = 1;
+		progress->has_line = true;
 		if (text_string(&line) != NULL)
 			write_words(line.data);
-		progress->has_line = true;
-		line_is_open = 1;
 		return;
 	}
 	if (progress->told_s != 0 && progress->told_s - left_s < PROGRESS_LINE_S)

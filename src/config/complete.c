@@ -137,14 +137,13 @@ static void complete_account(struct builder *builder, const struct section *sect
 		builder_copy(builder, &account->settings.ca_file, ca_file);
 		builder_copy(builder, &account->credential.ca_file, ca_file);
 	}
-	if (account->upstream != &upstream_mixed_reality) {
-		credential_settings_subject(&account->credential, &subject);
-		if (text_string(&subject) != NULL)
-			builder_copy(builder, &account->settings.subject, subject.data);
-		else
-			builder->has_no_memory = true;
+	credential_settings_subject(&account->credential, &subject);
+	if (text_string(&subject) != NULL)
+		builder_copy(builder, &account->settings.subject, subject.data);
+	else
+		builder->has_no_memory = true;
+	if (account->upstream != &upstream_mixed_reality)
 		return;
-	}
 	if (account->settings.scope == NULL && asks_for_scope(account))
 		builder_copy(builder, &account->settings.scope, DEFAULT_SCOPE);
 	if (account->settings.endpoint == NULL && account->settings.account_domain != NULL) {

@@ -8,6 +8,7 @@
  * spare one.
  */
 #include "base/log.h"
+#include "base/message_id.h"
 #include "credential/credential.h"
 #include "credential/live_secret.h"
 

@@ -67,6 +67,7 @@ static void end_with_error(struct chain_call *call, const struct error *err)
 		error_set(&all, err->code, "no credential gave a token: %s",
 			reasons == NULL ? err->message : reasons);
 		all.http_status = err->http_status;
+		all.needs_login = err->needs_login;
 		all.retry_after_s = err->retry_after_s;
 		memcpy(all.correlation_vector, err->correlation_vector,
 			sizeof(all.correlation_vector));
@@ -75,6 +76,14 @@ static void end_with_error(struct chain_call *call, const struct error *err)
 	}
 	call->call.done(call->call.context, NULL, &all);
 	call_free(call);
+}
+
+bool chain_goes_on(const struct credential *credential, const struct credential *member,
+	const struct error *err)
+{
+	const struct chain *chain = (const struct chain *)credential;
+	return err->code == ERR_UNAVAILABLE ||
+	       (chain->forgives_developer_tools && member->kind->is_developer_tool);
 }
 
 static void on_member_done(void *context, struct access_token *token, const struct error *err)
@@ -92,8 +101,7 @@ static void on_member_done(void *context, struct access_token *token, const stru
 		call_free(call);
 		return;
 	}
-	bool goes_on = err->code == ERR_UNAVAILABLE ||
-		       (chain->forgives_developer_tools && member->kind->is_developer_tool);
+	bool goes_on = chain_goes_on(&chain->credential, member, err);
 	bool is_last = chain->has_worked || call->at + 1 == chain->count;
 	bool is_cut = goes_on && !is_last && strlen(err->message) > REASON_MAX;
 	text_appendf(&call->reasons, "%s%s: %.*s%s", call->reasons.len == 0 ? "" : "; ",
@@ -233,5 +241,6 @@ const struct credential_kind credential_chain = {
 	.accepted = chain_accepted,
 	.reconsider = chain_reconsider,
 	.members = chain_members,
+	.goes_on = chain_goes_on,
 	.close = chain_close,
 };

@@ -35,6 +35,8 @@ bool chain_refused(
 	struct credential *credential, const struct account_settings *account, unsigned refusals);
 void chain_accepted(struct credential *credential);
 struct credential *const *chain_members(const struct credential *credential, size_t *count);
+bool chain_goes_on(const struct credential *credential, const struct credential *member,
+	const struct error *err);
 void chain_close(struct credential *credential);
 
 #endif

@@ -3,6 +3,7 @@
  * file is read again when it changes; its key is plain only while it signs. Source:
  * azure-protocol.md B.2, B.3.
  */
+#include "base/message_id.h"
 #include "credential/assertion.h"
 #include "credential/assertion_grant.h"
 #include "credential/credential.h"
@@ -144,6 +145,7 @@ static void describe(struct credential *credential, struct loop *loop, struct ac
 	if (!certificate_ends_soon(&self->validity, clock_realtime_s(loop_clock(loop))))
 		return;
 	certificate_print_date(self->validity.not_after, date);
+	token->notice_id = MESSAGE_CERTIFICATE_EXPIRES;
 	snprintf(token->notice, sizeof(token->notice),
 		"the certificate expires on %s: register a new one with the app, and put it in "
 		"%.120s",

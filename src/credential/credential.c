@@ -87,6 +87,17 @@ void credential_close(struct credential *credential)
 	credential->kind->close(credential);
 }
 
+int access_token_check(const struct secret *token, struct error *err)
+{
+	const char *bytes = secret_bytes(token);
+	for (size_t i = 0; i < secret_len(token); i++)
+		if (bytes[i] < 0x21 || bytes[i] > 0x7e)
+			return error_set(err, ERR_UPSTREAM_FORMAT,
+				"the byte at offset %zu of access_token has no place in a token",
+				i);
+	return 0;
+}
+
 int credential_set_lifetime(struct access_token *token, const struct loop *loop,
 	const struct credential_lifetime *told, struct error *err)
 {

@@ -39,6 +39,7 @@ struct access_token {
 	const char *key; /* which of its kind's keys it is made of, by the name in the
 			  * configuration, where there are two; a constant, or NULL */
 	char notice[256]; /* what someone should look at although it worked, or "" */
+	const char *notice_id; /* its MESSAGE_ID, see base/message_id.h; or NULL */
 };
 
 /* How far a token's lifetime was told by its giver, to be made an access_token of. */
@@ -49,6 +50,12 @@ struct credential_lifetime {
 	int64_t server_date_s; /* the Date of the answer, or -1 */
 	int64_t sent_ms; /* CLOCK_BOOTTIME when the request was sent */
 };
+
+/*
+ * Whether the bytes can be a token: visible ASCII alone, since anything else could break out of the
+ * header that shows it. Returns 0, or -1 with *err: ERR_UPSTREAM_FORMAT. Pure.
+ */
+int access_token_check(const struct secret *token, struct error *err);
 
 /* No token is believed to live longer: those of Microsoft Entra ID live for a day or so. */
 #define CREDENTIAL_LIFETIME_MAX_S (INT64_C(48) * 3600)
@@ -173,6 +180,10 @@ struct credential_kind {
 	 * Of a chain: its members, in order, and how many. Optional.
 	 */
 	struct credential *const *(*members)(const struct credential *credential, size_t *count);
+
+	/* Of a chain: whether it goes on to the next when this member has failed so. Optional. */
+	bool (*goes_on)(const struct credential *credential, const struct credential *member,
+		const struct error *err);
 
 	/* Wipe and free; nothing is under way. Any one thread. */
 	void (*close)(struct credential *credential);

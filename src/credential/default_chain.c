@@ -84,6 +84,7 @@ const struct credential_kind credential_default = {
 	.refused = chain_refused,
 	.accepted = chain_accepted,
 	.members = chain_members,
+	.goes_on = chain_goes_on,
 	.close = chain_close,
 	.is_shared = true,
 };

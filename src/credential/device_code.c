@@ -16,6 +16,9 @@
 /* That of DeviceCodeCredential: Azure's developer tools. Source: azure-protocol.md B.2. */
 #define DEFAULT_CLIENT "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
 
+/* However long Entra wants to be left alone. */
+#define RETRY_AFTER_MAX_S INT64_C(3600)
+
 #define LOGIN_NEEDED "login needed, run mrtoken login ACCOUNT"
 
 #define NO_REFRESH_TOKEN                                                           \
@@ -30,6 +33,8 @@ struct device_code {
 	struct access_token first; /* what the login itself brought, until somebody asks for it */
 	char *first_scope;
 	struct device_login *login; /* under way, or NULL */
+	struct loop *login_loop; /* whose it is or was */
+	int64_t not_before_ms; /* CLOCK_BOOTTIME: Entra wants to be asked for no login until then */
 };
 
 struct device_code_call {
@@ -134,6 +139,7 @@ static void end_login(struct device_code *self, const struct error *err)
 	self->ended = *err;
 	self->ended.retry_after_s = -1;
 	error_wrap(&self->ended, LOGIN_NEEDED);
+	self->ended.needs_login = true;
 }
 
 static void set_notice(struct access_token *token, const char *notice)
@@ -200,10 +206,13 @@ static int say_who_must_log_in(const struct device_code *self, struct error *err
 	}
 	const char *file = kept_login_file(self->kept);
 	if (file != NULL)
-		return error_set(err, ERR_UNAVAILABLE,
+		error_set(err, ERR_UNAVAILABLE,
 			LOGIN_NEEDED ": nobody has logged in, and %s is not there yet", file);
-	return error_set(err, ERR_UNAVAILABLE,
-		LOGIN_NEEDED ": nobody has logged in since the daemon started");
+	else
+		error_set(err, ERR_UNAVAILABLE,
+			LOGIN_NEEDED ": nobody has logged in since the daemon started");
+	err->needs_login = true;
+	return -1;
 }
 
 static int ask_entra(
@@ -266,21 +275,29 @@ static void device_code_cancel(struct credential_call *credential_call)
 /* The login brought a token, but nothing to get the next one by. */
 static void take_without_refresh_token(struct device_code *self)
 {
-	/* Whoever was logged in before may be somebody else. */
-	kept_login_end(self->kept);
-	set_notice(&self->first, "the login ends with this token" NO_REFRESH_TOKEN);
+	kept_login_begin(self->kept, NULL);
+	set_notice(&self->first, kept_login_notice(self->kept)[0] != '\0'
+					 ? kept_login_notice(self->kept)
+					 : "the login ends with this token" NO_REFRESH_TOKEN);
 	error_set(&self->ended, ERR_DENIED,
 		LOGIN_NEEDED ": the last login ended with its first token" NO_REFRESH_TOKEN);
+	self->ended.needs_login = true;
 }
 
 static void on_login_ended(void *context, struct entra_answer *answer, const struct error *err)
 {
 	struct device_code *self = context;
 	struct device_login *login = self->login;
-	(void)err; /* whoever waits is told */
 	self->login = NULL;
-	if (answer == NULL)
-		return; /* a login that was there before is as good as it was */
+	if (answer == NULL) {
+		/* Whoever waits is told. A login that was there before is as good as it was. */
+		if (err->retry_after_s > 0)
+			self->not_before_ms =
+				loop_now_ms(self->login_loop) +
+				1000 * (err->retry_after_s < RETRY_AFTER_MAX_S ? err->retry_after_s
+									       : RETRY_AFTER_MAX_S);
+		return;
+	}
 	drop_first(self);
 	self->ended = ERROR_INIT;
 	self->first_scope = strdup(device_login_scope(login));
@@ -292,7 +309,7 @@ static void on_login_ended(void *context, struct entra_answer *answer, const str
 		take_without_refresh_token(self);
 		return;
 	}
-	kept_login_renew(self->kept, answer->refresh_token);
+	kept_login_begin(self->kept, answer->refresh_token);
 	answer->refresh_token = NULL;
 	set_notice(&self->first, kept_login_notice(self->kept));
 }
@@ -302,6 +319,15 @@ static struct credential_login *device_code_login(struct credential *credential,
 {
 	struct device_code *self = device_code_of(credential);
 	bool is_first = self->login == NULL;
+	self->login_loop = loop;
+	int64_t left_ms = self->not_before_ms - loop_now_ms(loop);
+	if (is_first && left_ms > 0) {
+		error_set(err, ERR_THROTTLED,
+			"Microsoft Entra ID wants no login begun for %lld s more",
+			(long long)(left_ms + 999) / 1000);
+		err->retry_after_s = (left_ms + 999) / 1000;
+		return NULL;
+	}
 	/* Before somebody signs in for nothing: could the login be kept? */
 	if (is_first && kept_login_check_file(self->kept, err) != 0)
 		return NULL;

@@ -70,7 +70,7 @@ static int read_members(const struct entra_grant *grant, const struct http_respo
 			return -1;
 	}
 	answer->token.token = json_answer_secret(root, "access_token", err);
-	return answer->token.token == NULL ? -1 : 0;
+	return answer->token.token == NULL ? -1 : access_token_check(answer->token.token, err);
 }
 
 static void end_with_success(struct entra_grant *grant, const struct http_response *response)

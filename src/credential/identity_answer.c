@@ -13,18 +13,6 @@
 /* ---- a token -----------------------------------------------------------------------------------
  */
 
-/* What could break out of a header that shows it is no token. */
-static int check_token(const struct secret *token, struct error *err)
-{
-	const char *bytes = secret_bytes(token);
-	for (size_t i = 0; i < secret_len(token); i++)
-		if (bytes[i] < 0x21 || bytes[i] > 0x7e)
-			return error_set(err, ERR_UPSTREAM_FORMAT,
-				"the byte at offset %zu of access_token has no place in a token",
-				i);
-	return 0;
-}
-
 /* A number of seconds that may be left out, or empty. Returns 0 or -1. */
 static int read_seconds(
 	struct json_object *object, const char *member, int64_t *seconds, struct error *err)
@@ -60,7 +48,7 @@ static int read_token(struct json_object *object, struct credential_lifetime *li
 		read_seconds(object, "refresh_in", &lifetime->refresh_in_s, err) != 0)
 		return -1;
 	_cleanup_secret_ struct secret *read = json_answer_secret(object, "access_token", err);
-	if (read == NULL || check_token(read, err) != 0)
+	if (read == NULL || access_token_check(read, err) != 0)
 		return -1;
 	*token = read;
 	read = NULL;

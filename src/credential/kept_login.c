@@ -77,6 +77,24 @@ static int save(struct kept_login *login, const struct secret *token, struct err
 	return key == NULL ? -1 : refresh_token_save(login->file, token, key, &login->owner, err);
 }
 
+void kept_login_begin(struct kept_login *login, struct secret *token)
+{
+	struct error err = ERROR_INIT;
+	kept_login_end(login);
+	if (token != NULL)
+		kept_login_renew(login, token);
+	if (login->file == NULL || (token != NULL && login->notice[0] == '\0'))
+		return;
+	/* Else the daemon would go on with it after its next start. */
+	if (refresh_token_remove(login->file, &err) == 0)
+		return;
+	snprintf(login->notice, sizeof(login->notice),
+		"after a restart the login of before goes on, for it is still in its file: %.160s",
+		err.message);
+	const struct log_field fields[] = {{0}};
+	log_event(LOG_LEVEL_ERROR, fields, "%s", login->notice);
+}
+
 void kept_login_renew(struct kept_login *login, struct secret *token)
 {
 	struct error err = ERROR_INIT;

@@ -40,9 +40,15 @@ const struct secret *kept_login_refresh_token(const struct kept_login *login);
 unsigned long kept_login_generation(const struct kept_login *login);
 
 /*
- * Have this refresh token from now on. It is in the file before the old one is given up; where that
- * cannot be, the login is good for as long as the daemon runs, and the notice says so.
- * token  taken over
+ * A new login is there, and perhaps somebody else's: that of before ends, in the file too.
+ * token  taken over; NULL: it brought none
+ */
+void kept_login_begin(struct kept_login *login, struct secret *token);
+
+/*
+ * Have this refresh token of the same login from now on. It is in the file before the old one is
+ * given up; where that cannot be, the login is good for as long as the daemon runs, and the notice
+ * says so. token  taken over
  */
 void kept_login_renew(struct kept_login *login, struct secret *token);
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -108,48 +109,52 @@ static int write_all(int fd, const struct text *image)
 	return 0;
 }
 
-/* What a directory holds is on the disk once the directory is. */
-static int sync_directory_of(const char *path)
+/*
+ * Open the directory of the file, and lock it against others who would write there. Only who owns
+ * it writes there, or root in its own: another owner could put a link in root's way.
+ * Returns the descriptor and the file's name in it, or -1 with *err.
+ */
+static int open_directory_of(const char *path, const char **name, struct error *err)
 {
-	char directory[4096];
+	_cleanup_text_ struct text directory = {0};
 	const char *slash = strrchr(path, '/');
 	size_t len = slash == NULL ? 0 : (size_t)(slash - path);
-	if (len >= sizeof(directory)) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	memcpy(directory, path, len);
-	memcpy(directory + len, len == 0 ? "/" : "", len == 0 ? 2 : 1);
-	_cleanup_fd_ int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? -1 : fsync(fd);
-}
-
-/*
- * Give the new file the owner of the one that it replaces: it is the daemon's, also when root tries
- * the account by mrtoken check --probe. Returns 0, or -1 with errno.
- */
-static int keep_owner(int fd, const char *path)
-{
 	struct stat st;
-	if (lstat(path, &st) != 0)
-		return errno == ENOENT ? 0 : -1;
-	if (st.st_uid == geteuid() && st.st_gid == getegid())
-		return 0;
-	return fchown(fd, st.st_uid, st.st_gid);
+	text_append_bytes(&directory, path, len);
+	if (len == 0)
+		text_append(&directory, slash == NULL ? "." : "/");
+	if (text_string(&directory) == NULL)
+		return error_set(err, ERR_NO_MEMORY,
+			"refresh_token_file: cannot write %s: out of memory", path);
+	int fd = open(directory.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return fail_file("write", path, err);
+	if (fstat(fd, &st) != 0 || flock(fd, LOCK_EX | LOCK_NB) != 0)
+		fail_file("write", path, err);
+	else if (st.st_uid != geteuid())
+		error_set(err, ERR_SECRET_SOURCE,
+			"refresh_token_file: cannot write %s: its directory belongs to user %u, "
+			"expected user %u, who writes there",
+			path, (unsigned)st.st_uid, (unsigned)geteuid());
+	else {
+		*name = slash == NULL ? path : slash + 1;
+		return fd;
+	}
+	close(fd);
+	return -1;
 }
 
-/* Write the image to `new_path`, and rename it. Returns 0, or -1 with errno. */
-static int replace(const char *path, const char *new_path, const struct text *image)
+/* Write the image beside the file, and rename it. Returns 0, or -1 with errno. */
+static int replace(int directory, const char *name, const char *new_name, const struct text *image)
 {
 	/* Of an attempt that the power ended. */
-	if (unlink(new_path) != 0 && errno != ENOENT)
+	if (unlinkat(directory, new_name, 0) != 0 && errno != ENOENT)
 		return -1;
-	int fd = open(new_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = openat(
+		directory, new_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -1;
-	int result = keep_owner(fd, path);
-	if (result == 0)
-		result = write_all(fd, image);
+	int result = write_all(fd, image);
 	if (result == 0)
 		result = fsync(fd);
 	int errnum = errno;
@@ -157,16 +162,17 @@ static int replace(const char *path, const char *new_path, const struct text *im
 		result = -1;
 		errnum = errno;
 	}
-	if (result == 0 && rename(new_path, path) != 0) {
+	if (result == 0 && renameat(directory, new_name, directory, name) != 0) {
 		result = -1;
 		errnum = errno;
 	}
 	if (result != 0) {
-		unlink(new_path);
+		unlinkat(directory, new_name, 0);
 		errno = errnum;
 		return -1;
 	}
-	return sync_directory_of(path);
+	/* What a directory holds is on the disk once the directory is. */
+	return fsync(directory);
 }
 
 int refresh_token_save(const char *path, const struct secret *token, const struct secret *key,
@@ -175,16 +181,35 @@ int refresh_token_save(const char *path, const struct secret *token, const struc
 	unsigned char fresh[REFRESH_TOKEN_FRESH_SIZE];
 	_cleanup_secret_ struct secret *present = NULL;
 	_cleanup_text_ struct text image = {0};
-	_cleanup_text_ struct text new_path = {0};
+	_cleanup_text_ struct text new_name = {0};
+	const char *name = "";
 	/* Whatever is there and is not this login may be dear to somebody. */
 	if (refresh_token_load(path, key, owner, &present, err) < 0)
 		return -1;
-	text_appendf(&new_path, "%s" NEW_SUFFIX, path);
+	_cleanup_fd_ int directory = open_directory_of(path, &name, err);
+	if (directory < 0)
+		return -1;
+	text_appendf(&new_name, "%s" NEW_SUFFIX, name);
 	if (random_bytes(fresh, sizeof(fresh), err) != 0 ||
 		refresh_token_encode(token, key, owner, fresh, &image, err) != 0)
 		return error_wrap(err, "refresh_token_file: %s", path);
-	if (text_string(&new_path) == NULL)
+	if (text_string(&new_name) == NULL)
 		return error_set(err, ERR_NO_MEMORY,
 			"refresh_token_file: cannot write %s: out of memory", path);
-	return replace(path, new_path.data, &image) == 0 ? 0 : fail_file("write", path, err);
+	return replace(directory, name, new_name.data, &image) == 0 ? 0
+								    : fail_file("write", path, err);
+}
+
+int refresh_token_remove(const char *path, struct error *err)
+{
+	const char *name = "";
+	struct stat st;
+	if (lstat(path, &st) != 0 && (errno == ENOENT || errno == ENOTDIR))
+		return 0;
+	_cleanup_fd_ int directory = open_directory_of(path, &name, err);
+	if (directory < 0)
+		return -1;
+	if (unlinkat(directory, name, 0) != 0 && errno != ENOENT)
+		return fail_file("remove", path, err);
+	return fsync(directory) == 0 ? 0 : fail_file("remove", path, err);
 }

@@ -66,4 +66,10 @@ int refresh_token_load(const char *path, const struct secret *key,
 int refresh_token_save(const char *path, const struct secret *token, const struct secret *key,
 	const struct refresh_token_owner *owner, struct error *err);
 
+/*
+ * Remove the file; one that is not there is as good as removed. The refresh thread, likewise.
+ * Returns 0, or -1 with *err: ERR_SECRET_SOURCE that names the file.
+ */
+int refresh_token_remove(const char *path, struct error *err);
+
 #endif

@@ -134,8 +134,10 @@ static void list_add(struct list *list, const char *name, size_t name_len, const
 	text_append(&text, "=");
 	text_append(&text, value);
 	char *entry = text_steal(&text);
-	if (entries != NULL)
+	if (entries != NULL) {
 		list->entries = entries;
+		entries[list->count] = NULL;
+	}
 	if (entries == NULL || entry == NULL) {
 		free(entry);
 		list->has_failed = true;

@@ -28,7 +28,7 @@ static const struct {
 	{AT(object_id), PART_SUBJECT},
 	{AT(resource_id), PART_SUBJECT},
 	{AT(run_as), PART_SUBJECT},
-	{AT(refresh_token_file), PART_MEANS},
+	{AT(refresh_token_file), PART_SUBJECT},
 };
 
 static const size_t sources[] = {
@@ -129,4 +129,9 @@ void credential_settings_identity(const struct credential_settings *settings, st
 void credential_settings_subject(const struct credential_settings *settings, struct text *out)
 {
 	append_strings(settings, false, out);
+	/* Whose token that is, nothing else tells. */
+	if (settings->static_token.kind != SECRET_SOURCE_NONE) {
+		secret_source_describe(&settings->static_token, out);
+		text_append(out, "\n");
+	}
 }

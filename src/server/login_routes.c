@@ -7,6 +7,9 @@
 
 #include <stdio.h>
 
+/* The least time between two that are begun. */
+#define LOGIN_PAUSE_MS 1000
+
 static bool is_under_way(const struct account_login *login)
 {
 	return login != NULL &&
@@ -58,6 +61,15 @@ static struct json_object *login_object(
 	return object;
 }
 
+/* Whoever asks again too soon has the last failure for an answer, and costs the others nothing. */
+static bool may_begin(const struct request *request, const struct account *account)
+{
+	const struct account_login *login = atomic_load(&account->login);
+	bool has_failed = login != NULL && login->state == ACCOUNT_LOGIN_FAILED;
+	return !is_under_way(login) &&
+	       !(has_failed && request->now_ms - account->login_wanted_ms < LOGIN_PAUSE_MS);
+}
+
 /* How far it is; a login that was just asked for counts before whatever there was before. */
 static const struct account_login *login_of(struct account *account)
 {
@@ -96,8 +108,10 @@ enum MHD_Result route_login(struct request *request)
 	if (!account->settings.has_login)
 		return refuse_without_login(request, account);
 	atomic_store(&account->login_asked_ms, request->now_ms);
-	if (request->is_post && !is_under_way(atomic_load(&account->login)))
+	if (request->is_post && may_begin(request, account)) {
+		account->login_wanted_ms = request->now_ms;
 		account_request(request->registry, account, ACCOUNT_REQUEST_LOGIN);
+	}
 	return answer_send_json(request, request->is_post ? MHD_HTTP_ACCEPTED : MHD_HTTP_OK,
 		login_object(account, login_of(account), request->now_ms));
 }

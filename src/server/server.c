@@ -28,6 +28,8 @@ struct server {
 	pthread_mutex_t lock; /* guards mail; nothing is done while it is held */
 	pthread_cond_t answered;
 	struct mail mail;
+	struct meanwhile meanwhile;
+	struct heartbeat heartbeat;
 
 	/* The main thread's: what it last asked for, and the door of each. */
 	struct listener **listeners;
@@ -71,6 +73,11 @@ static int wait_and_serve(struct server *server, int64_t most_ms)
 			(struct pollfd){.fd = door_epoll_fd(server->doors[i]), .events = POLLIN};
 	int ready =
 		poll(server->polls, (nfds_t)server->door_count + 1, time_to_wait(server, most_ms));
+	if (server->polls[0].revents != 0) {
+		uint64_t count;
+		ssize_t got = read(server->event_fd, &count, sizeof(count));
+		(void)got; /* it is only there to wake the poll */
+	}
 	server->hall.now_ms = clock_now_ms(server);
 	connections_expire(&server->hall.connections, server->hall.now_ms);
 	for (size_t i = 0; i < server->door_count; i++)
@@ -146,9 +153,6 @@ static bool read_mail(struct server *server)
 	pthread_mutex_unlock(&server->lock);
 	if (!mail.is_waiting)
 		return true;
-	uint64_t count;
-	ssize_t got = read(server->event_fd, &count, sizeof(count));
-	(void)got; /* it is only there to wake the poll */
 	if (!mail.wants_stop)
 		change_doors(server, mail.doors, mail.door_count);
 	pthread_mutex_lock(&server->lock);
@@ -162,6 +166,7 @@ static void *server_main(void *context)
 {
 	struct server *server = context;
 	while (read_mail(server)) {
+		heartbeat_answer(&server->heartbeat);
 		/* Before the wait: one that was empty as it closed gives no sign of its own. */
 		sweep_doors(server);
 		wait_and_serve(server, 60000);
@@ -176,16 +181,23 @@ static void *server_main(void *context)
 
 /* ---- the main thread ---- */
 
+static void wake(void *context)
+{
+	const struct server *server = context;
+	const uint64_t one = 1;
+	/* A counter that is full has been written to, which is all that matters. */
+	while (write(server->event_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
 static void send_mail(struct server *server, const struct mail *mail)
 {
-	const uint64_t one = 1;
 	pthread_mutex_lock(&server->lock);
 	server->mail = *mail;
 	server->mail.is_waiting = true;
-	while (write(server->event_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
+	wake(server);
 	while (server->mail.is_waiting)
-		pthread_cond_wait(&server->answered, &server->lock);
+		answer_wait(&server->answered, &server->lock, &server->meanwhile);
 	pthread_mutex_unlock(&server->lock);
 }
 
@@ -271,6 +283,8 @@ struct server *server_start(const struct server_options *options, struct listene
 		.connection_budget = options->connection_limit,
 		.now_ms = clock_boottime_ms(options->clock),
 	};
+	server->meanwhile = options->meanwhile;
+	heartbeat_init(&server->heartbeat, "serve", wake, server);
 	pthread_mutex_init(&server->lock, NULL);
 	pthread_cond_init(&server->answered, NULL);
 	server->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -325,6 +339,11 @@ int server_set_listeners(
 	send_mail(server, &mail);
 	keep_listeners(server, listeners, copy, count);
 	return 0;
+}
+
+struct heartbeat *server_heartbeat(struct server *server)
+{
+	return &server->heartbeat;
 }
 
 void server_stop(struct server *server, int64_t grace_ms)

@@ -4,7 +4,6 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +47,26 @@ void service_reloading(void)
 void service_stopping(void)
 {
 	notify("STOPPING=1\nSTATUS=finishing open answers");
+}
+
+int64_t service_watchdog_ms(void)
+{
+	uint64_t limit_us = 0;
+	/* Unset, so that programs started from here do not believe it to be meant for them. */
+	int result = sd_watchdog_enabled(1, &limit_us);
+	if (result < 0)
+		log_warning("cannot read the watchdog's time (WATCHDOG_USEC, WATCHDOG_PID): %s; it "
+			    "is not fed",
+			strerror(-result));
+	if (result <= 0)
+		return 0;
+	int64_t limit_ms = (int64_t)(limit_us / 1000);
+	return limit_ms > 0 ? limit_ms : 1;
+}
+
+void service_feed_watchdog(void)
+{
+	notify("WATCHDOG=1");
 }
 
 int service_take_sockets(struct passed_socket **sockets, size_t *count, struct error *err)

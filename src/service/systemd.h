@@ -8,12 +8,20 @@
 #include "base/error.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Tell the state. `status` is one line for `systemctl status`. Source: sd_notify(3). */
 void service_ready(const char *status);
 void service_status(const char *status);
 void service_reloading(void);
 void service_stopping(void);
+
+/*
+ * After how many milliseconds without service_feed_watchdog() the service manager ends the process
+ * (WatchdogSec=); 0: never. The variables are unset. Source: sd_watchdog_enabled(3).
+ */
+int64_t service_watchdog_ms(void);
+void service_feed_watchdog(void);
 
 struct passed_socket {
 	char *name; /* FileDescriptorName= of the socket unit */

@@ -38,6 +38,12 @@ bool account_settings_name_same_token(
 	       is_same(a->subject, b->subject);
 }
 
+bool account_settings_have_same_subject(
+	const struct account_settings *a, const struct account_settings *b)
+{
+	return is_same(a->subject, b->subject);
+}
+
 struct account *account_new(struct account_settings *settings)
 {
 	struct account *account = calloc(1, sizeof(*account));
@@ -53,6 +59,7 @@ struct account *account_new(struct account_settings *settings)
 	atomic_init(&account->login, NULL);
 	atomic_init(&account->requests, 0);
 	atomic_init(&account->login_asked_ms, 0);
+	account->login_wanted_ms = INT64_MIN / 2;
 	account->settings = *settings;
 	*settings = (struct account_settings){0};
 	return account;
@@ -216,7 +223,9 @@ void account_publish_login(
 
 void account_request(struct registry *registry, struct account *account, unsigned requests)
 {
-	atomic_fetch_or(&account->requests, requests);
+	unsigned before = atomic_fetch_or(&account->requests, requests);
+	if ((before & requests) == requests)
+		return; /* whoever asked first has woken it */
 	atomic_store(&registry->has_requests, true);
 	if (registry->wake != NULL)
 		registry->wake(registry->wake_context);

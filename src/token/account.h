@@ -24,8 +24,7 @@ struct account_settings {
 	char *endpoint; /* https://host[:port], without a slash at the end: for people */
 	char *scope; /* what an Entra token is asked for, such as https://storage.azure.com/.default
 		      */
-	char *subject; /* whose Entra tokens: credential_settings_subject(); NULL: account_id tells
-			*/
+	char *subject; /* who asks: credential_settings_subject() */
 	char *ca_file; /* PEM bundle, or NULL for the system's */
 	char *credential; /* the credential's kind, or several in order, for people */
 	bool is_required; /* readiness waits for it */
@@ -94,6 +93,7 @@ struct account {
 		requests; /* of enum account_request, not done yet; account_request() sets them */
 	_Atomic int64_t
 		login_asked_ms; /* CLOCK_BOOTTIME when somebody last asked about the login */
+	int64_t login_wanted_ms; /* when somebody last wanted to begin one; the server thread's */
 	bool has_given_snapshot_away; /* to its successor in a newer table */
 };
 
@@ -109,8 +109,15 @@ void account_free(struct account *account);
 
 void account_settings_clear(struct account_settings *settings);
 
-/* Whether both settings name the same thing, so that a token of one is a token of the other. */
+/*
+ * Whether both settings name the same thing, so that a token of one is a token of the other. What
+ * the STS gives is the account's, whoever asked; but see account_settings_have_same_subject().
+ */
 bool account_settings_name_same_token(
+	const struct account_settings *a, const struct account_settings *b);
+
+/* Whether the same one asks: another may be given a token with other rights. */
+bool account_settings_have_same_subject(
 	const struct account_settings *a, const struct account_settings *b);
 
 /* The account's state at a time; `report` and `snapshot` as loaded once. Pure. */

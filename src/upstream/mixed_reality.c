@@ -36,6 +36,7 @@ struct upstream_exchange {
 	const char *given_by;
 	const char *key;
 	char notice[sizeof(((struct access_token *)NULL)->notice)];
+	const char *notice_id;
 	upstream_done_fn done;
 	void *context;
 };
@@ -157,6 +158,7 @@ static void end_with_token(struct upstream_exchange *exchange, const struct http
 		token.given_by = exchange->given_by;
 		token.key = exchange->key;
 		token.notice = exchange->notice;
+		token.notice_id = exchange->notice_id;
 		exchange_end(exchange, &token, NULL);
 	} else {
 		error_wrap(&err, "%s answered 200%s%s, but not with a token of use",
@@ -198,20 +200,25 @@ static void on_answer(void *context, struct http_response *response, const struc
 		end_with_status(exchange, response);
 }
 
-/* The header line. Remembers where in it the part begins that is secret. Returns 0 or -1. */
-static int set_authorization(struct upstream_exchange *exchange, const struct access_token *token)
+/* The header line. Remembers where in it the part begins that is secret. Returns 0, or -1 with
+ * *err.
+ */
+static int set_authorization(
+	struct upstream_exchange *exchange, const struct access_token *token, struct error *err)
 {
 	static const char start[] = "Authorization: Bearer ";
 	const struct secret *bearer = token->token;
 	const char *colon = token->is_account_key
 				    ? memchr(secret_bytes(bearer), ':', secret_len(bearer))
 				    : NULL;
+	/* Whoever gave it has looked already; but here is where it would do harm. */
+	if (access_token_check(bearer, err) != 0)
+		return -1;
 	struct secret *line = secret_new(sizeof(start) + secret_len(bearer));
-	if (line == NULL)
-		return -1;
-	if (secret_append_string(line, start) != 0 || secret_append_secret(line, bearer) != 0) {
+	if (line == NULL || secret_append_string(line, start) != 0 ||
+		secret_append_secret(line, bearer) != 0) {
 		secret_free(line);
-		return -1;
+		return error_set(err, ERR_NO_MEMORY, "cannot ask the STS: out of memory");
 	}
 	secret_free(exchange->authorization);
 	exchange->authorization = line;
@@ -289,9 +296,8 @@ static void on_bearer(void *context, struct access_token *token, const struct er
 	exchange->given_by = token->given_by;
 	exchange->key = token->key;
 	memcpy(exchange->notice, token->notice, sizeof(exchange->notice));
-	if (set_authorization(exchange, token) != 0)
-		error_set(&err, ERR_NO_MEMORY, "cannot ask the STS: out of memory");
-	else if (send_request(exchange, &err) == 0)
+	exchange->notice_id = token->notice_id;
+	if (set_authorization(exchange, token, &err) == 0 && send_request(exchange, &err) == 0)
 		return;
 	exchange_end(exchange, NULL, &err);
 }

@@ -21,6 +21,7 @@ int upstream_token_copy(
 		.given_by = from->given_by,
 		.key = from->key,
 		.notice = from->notice,
+		.notice_id = from->notice_id,
 	};
 	if (token->token == NULL)
 		return error_set(err, ERR_NO_MEMORY, "cannot keep a token: out of memory");

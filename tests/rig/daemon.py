@@ -296,6 +296,12 @@ class Daemon:
             lambda: next((s for s in self._states[after:] if wanted(s)), None), "the notification"
         )
 
+    def wait_for_status(self, start, after=0):
+        """The first status line after that many notifications that begins so."""
+        start = f"STATUS={start}"
+        state = self.wait_for_state(lambda state: any(s.startswith(start) for s in state), after)
+        return next(line for line in state if line.startswith(start)).removeprefix("STATUS=")
+
     def wait_for_log(self, part, after=0):
         """The first log line after that many that has `part` in it."""
         return self._wait(

@@ -3,10 +3,13 @@
 Each is a script of its own in one folder, which is put first on the PATH of whoever shall find it.
 """
 
+import datetime
 import json
 import os
 import pathlib
 import time
+
+from rig.daemon import TENANT
 
 SECONDS = 60  # bounds what hangs
 
@@ -38,6 +41,28 @@ sys.stderr.flush()
 time.sleep(how["sleep_s"])
 sys.exit(how["status"])
 """
+
+
+PROGRAMS = {"azure_cli": "az", "azure_developer_cli": "azd", "azure_powershell": "pwsh"}
+
+
+def answer_of(kind, token, expires_on):
+    """What the tool of a credential prints when all is well."""
+    utc = datetime.datetime.fromtimestamp(expires_on, datetime.timezone.utc)
+    if kind == "azure_cli":
+        local = utc.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")
+        return json.dumps(
+            {
+                "accessToken": token,
+                "expiresOn": local,
+                "subscription": "00000000-0000-0000-0000-000000000001",
+                "tenant": TENANT,
+                "tokenType": "Bearer",
+            }
+        )
+    if kind == "azure_developer_cli":
+        return json.dumps({"token": token, "expiresOn": utc.strftime("%Y-%m-%dT%H:%M:%SZ")})
+    return f"\nazsdk%{token}%{expires_on}\n\n"
 
 
 class Tools:

@@ -656,14 +656,21 @@ START_TEST(collects_requests_and_wakes_who_serves_them)
 	unsigned wakes = 0;
 	struct account *account = begin(&registry);
 	/* Nobody serves yet. */
-	account_request(&registry, account, ACCOUNT_REQUEST_LOGIN);
+	account_request(&registry, account, 1U << 6);
 	ck_assert(atomic_load(&registry.has_requests));
 	registry.wake = on_wake;
 	registry.wake_context = &wakes;
 	account_request(&registry, account, ACCOUNT_REQUEST_LOGIN);
 	account_request(&registry, account, 1U << 7);
-	ck_assert_uint_eq(atomic_load(&account->requests), ACCOUNT_REQUEST_LOGIN | 1U << 7);
 	ck_assert_uint_eq(wakes, 2);
+	/* It is to be done already: there is no need to wake anybody again. */
+	account_request(&registry, account, ACCOUNT_REQUEST_LOGIN);
+	ck_assert_uint_eq(wakes, 2);
+	ck_assert_uint_eq(
+		atomic_load(&account->requests), ACCOUNT_REQUEST_LOGIN | 1U << 6 | 1U << 7);
+	atomic_store(&account->requests, 0);
+	account_request(&registry, account, ACCOUNT_REQUEST_LOGIN);
+	ck_assert_uint_eq(wakes, 3);
 	registry_destroy(&registry);
 }
 END_TEST

@@ -6,6 +6,8 @@
 #include "unit.h"
 
 #define DAY_S INT64_C(86400)
+/* The most that an answer can say: json_answer.h. */
+#define MOST_S (INT64_C(1) << 53)
 
 /* ---- lifetimes ---------------------------------------------------------------------------------
  */
@@ -113,11 +115,9 @@ END_TEST
 
 START_TEST(believes_no_life_longer_than_two_days)
 {
-	/* The most that an answer can say: json_answer.h. */
-	static const int64_t most_s = INT64_C(1) << 53;
 	static const struct credential_lifetime cases[] = {
 		TOLD(CREDENTIAL_LIFETIME_MAX_S + 1, -1, -1, TODAY_S),
-		TOLD(most_s, -1, most_s, TODAY_S), TOLD(-1, most_s, most_s, TODAY_S),
+		TOLD(MOST_S, -1, MOST_S, TODAY_S), TOLD(-1, MOST_S, MOST_S, TODAY_S),
 		TOLD(-1, TODAY_S + 3600, -1, 0), /* a Date of 1970 */
 	};
 	for (size_t i = 0; i < UNIT_COUNT(cases); i++) {

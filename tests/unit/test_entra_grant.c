@@ -383,6 +383,9 @@ START_TEST(refuses_an_answer_that_is_of_no_use)
 			"expires_on is no number"},
 		{JSON_HEAD, "{\"expires_in\":5,\"refresh_in\":\"x\",\"access_token\":\"eyJ.t\"}",
 			"refresh_in is no number"},
+		/* What could break out of the header that shows it. */
+		{JSON_HEAD, "{\"expires_in\":5,\"access_token\":\"eyJ\\r\\nX-Injected: yes\"}",
+			"the byte at offset 3 of access_token has no place in a token"},
 		{JSON_HEAD, "{\"token_type\":\"pop\",\"expires_in\":5,\"access_token\":\"eyJ.t\"}",
 			"token_type is not Bearer"},
 		{"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n", "<html>Sign in</html>",

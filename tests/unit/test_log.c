@@ -16,7 +16,7 @@ static struct {
 	int calls;
 	int result;
 	int count;
-	char fields[16][2048];
+	char fields[16][4096];
 } journal;
 
 int sd_journal_sendv(const struct iovec *iov, int n);
@@ -196,9 +196,9 @@ START_TEST(cuts_what_is_too_long_and_still_ends_the_line)
 		size_t written = strlen(text);
 		ck_assert_uint_eq(count_lines(text), 1);
 		ck_assert_int_eq(text[written - 1], '\n');
-		ck_assert_uint_le(written, 2048);
+		ck_assert_uint_le(written, LOG_LINE_SIZE);
 		size_t message = strspn(text + strlen("mrtokend: info: "), "x");
-		ck_assert_uint_eq(message, len < 1023 ? len : 1023);
+		ck_assert_uint_eq(message, len < LOG_MESSAGE_SIZE ? len : LOG_MESSAGE_SIZE - 1);
 		if (len % 2 == 0)
 			ck_assert_int_eq(strncmp(text + 16 + message, " A=y B=xxx", 10), 0);
 	}
@@ -208,17 +208,17 @@ END_TEST
 START_TEST(meets_the_end_of_the_line_at_every_length)
 {
 	/* Total lengths around the line's buffer, one by one. */
-	static char value[1100];
-	for (size_t len = 900; len < sizeof(value); len++) {
+	static char value[1700];
+	for (size_t len = 1500; len < sizeof(value); len++) {
 		memset(value, 'v', len);
 		value[len] = '\0';
 		const struct log_field fields[] = {{"F", value}, {"G", "g"}, {0}};
 		capture_begin();
-		log_event(LOG_LEVEL_INFO, fields, "%1000s", "m");
+		log_event(LOG_LEVEL_INFO, fields, "%2500s", "m");
 		const char *text = capture_end();
-		size_t whole = 16 + 1000 + 3 + len + 4 + 1;
+		size_t whole = 16 + 2500 + 3 + len + 4 + 1;
 		if (count_lines(text) != 1 || text[strlen(text) - 1] != '\n' ||
-			strlen(text) != (whole < 2047 ? whole : 2047))
+			strlen(text) != (whole < LOG_LINE_SIZE ? whole : LOG_LINE_SIZE - 1))
 			ck_abort_msg("value of %zu: line of %zu", len, strlen(text));
 	}
 }
@@ -355,6 +355,22 @@ START_TEST(is_the_journals_when_the_stream_is_standard_error)
 }
 END_TEST
 
+START_TEST(a_message_id_is_for_the_journal_alone)
+{
+	const struct log_field fields[] = {{"MESSAGE_ID", "0123"}, {"ACCOUNT", "north"}, {0}};
+	capture_begin();
+	log_open("mrtest");
+	log_event(LOG_LEVEL_WARNING, fields, "late");
+	ck_assert_str_eq(capture_end(), "mrtest: warning: late ACCOUNT=north\n");
+	capture_begin();
+	set_journal_stream(0, 0);
+	log_open("mrtest");
+	log_event(LOG_LEVEL_WARNING, fields, "late");
+	ck_assert_str_eq(capture_end(), "");
+	ck_assert(journal_has("MESSAGE_ID=0123"));
+}
+END_TEST
+
 START_TEST(sends_all_fields_and_long_ones_to_the_journal)
 {
 	static char long_text[5000];
@@ -369,7 +385,7 @@ START_TEST(sends_all_fields_and_long_ones_to_the_journal)
 	ck_assert_str_eq(capture_end(), "");
 	ck_assert_int_eq(journal.count, 3 + LOG_FIELDS_MAX);
 	ck_assert(!journal_has_any("OUT"));
-	ck_assert_uint_eq(strlen(journal.fields[0]), strlen("MESSAGE=") + 1023);
+	ck_assert_uint_eq(strlen(journal.fields[0]), strlen("MESSAGE=") + LOG_MESSAGE_SIZE - 1);
 }
 END_TEST
 
@@ -436,7 +452,7 @@ UNIT_MAIN("log", writes_one_line_with_program_and_level,
 	drops_lines_above_the_threshold, drops_debug_lines_unless_told,
 	reads_its_own_level_names_only, keeps_errno, survives_arguments_that_cannot_be_formatted,
 	lines_of_several_threads_do_not_mix, is_the_journals_when_the_stream_is_standard_error,
-	sends_all_fields_and_long_ones_to_the_journal,
+	a_message_id_is_for_the_journal_alone, sends_all_fields_and_long_ones_to_the_journal,
 	is_not_the_journals_when_the_stream_is_another,
 	is_not_the_journals_when_the_stream_is_no_stream,
 	falls_back_to_standard_error_when_the_journal_refuses,

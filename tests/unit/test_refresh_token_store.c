@@ -3,6 +3,9 @@
 #include "files.h"
 #include "unit.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+
 #define TOKEN "0.AAAA-refresh-token_of.the~test"
 #define KEY "the bytes of refresh_token_key"
 #define HEADER_SIZE ((size_t)69)
@@ -475,20 +478,45 @@ START_TEST(leaves_a_directory_and_a_pipe_alone)
 }
 END_TEST
 
-/* Root tries an account, as mrtoken check --probe does, whose file is the daemon's. */
-START_TEST(leaves_the_file_to_its_owner)
+/* Root tries an account, as mrtoken check --probe does, whose file is the daemon's: its user could
+ * have put a link in the way. */
+START_TEST(writes_nothing_where_somebody_else_does)
 {
-	struct stat st;
-	const char *path = path_of("login");
+	struct error err = ERROR_INIT;
+	const char *path = path_of("theirs/login");
 	if (geteuid() != 0)
 		return;
+	ck_assert_int_eq(mkdir(path_of("theirs"), 0700), 0);
 	ck_assert_int_eq(save(path, TOKEN, KEY, &owner, NULL), 0);
-	ck_assert_int_eq(chown(path, 65534, 65533), 0);
-	ck_assert_int_eq(save(path, "the next one", KEY, &owner, NULL), 0);
-	ck_assert_int_eq(stat(path, &st), 0);
-	ck_assert_uint_eq(st.st_uid, 65534);
-	ck_assert_uint_eq(st.st_gid, 65533);
-	ck_assert_int_eq(st.st_mode & 07777, 0600);
+	ck_assert_int_eq(chown(path_of("theirs"), 65534, 65533), 0);
+	ck_assert_int_eq(save(path, "the next one", KEY, &owner, &err), -1);
+	ck_assert_int_eq(err.code, ERR_SECRET_SOURCE);
+	ck_assert_ptr_nonnull(strstr(err.message, "its directory belongs to user 65534, expected"));
+	ck_assert_int_eq(refresh_token_remove(path, &err), -1);
+	ck_assert_int_eq(access(path, F_OK), 0);
+}
+END_TEST
+
+START_TEST(writes_nothing_while_somebody_else_does)
+{
+	struct error err = ERROR_INIT;
+	int fd = open(path_of("."), O_RDONLY | O_DIRECTORY);
+	ck_assert_int_eq(flock(fd, LOCK_EX), 0);
+	ck_assert_int_eq(save(path_of("login"), TOKEN, KEY, &owner, &err), -1);
+	ck_assert_ptr_nonnull(strstr(err.message, "cannot write"));
+	close(fd);
+	ck_assert_int_eq(save(path_of("login"), TOKEN, KEY, &owner, NULL), 0);
+}
+END_TEST
+
+START_TEST(removes_the_file)
+{
+	struct error err = ERROR_INIT;
+	const char *path = path_of("login");
+	ck_assert_int_eq(save(path, TOKEN, KEY, &owner, NULL), 0);
+	ck_assert_int_eq(refresh_token_remove(path, &err), 0);
+	ck_assert_int_eq(access(path, F_OK), -1);
+	ck_assert_int_eq(refresh_token_remove(path, &err), 0);
 }
 END_TEST
 
@@ -554,6 +582,7 @@ UNIT_MAIN("refresh_token_store", opens_what_it_made,
 	leaves_a_file_alone_that_others_could_read_or_change, leaves_a_damaged_file_alone,
 	leaves_a_file_alone_that_is_none_of_its_own, leaves_a_file_alone_that_is_too_long,
 	leaves_a_file_alone_that_has_another_key, leaves_the_file_of_another_owner_alone,
-	leaves_a_link_alone, leaves_the_file_to_its_owner, leaves_a_directory_and_a_pipe_alone,
-	says_why_the_file_cannot_be_written, keeps_the_old_token_when_the_disk_is_full,
-	leaves_no_secret_and_no_descriptor_behind)
+	leaves_a_link_alone, writes_nothing_where_somebody_else_does,
+	writes_nothing_while_somebody_else_does, removes_the_file,
+	leaves_a_directory_and_a_pipe_alone, says_why_the_file_cannot_be_written,
+	keeps_the_old_token_when_the_disk_is_full, leaves_no_secret_and_no_descriptor_behind)

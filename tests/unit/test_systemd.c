@@ -146,6 +146,56 @@ START_TEST(tells_that_it_stops)
 }
 END_TEST
 
+START_TEST(feeds_the_watchdog)
+{
+	int fd = open_notify_socket();
+	service_feed_watchdog();
+	ck_assert_str_eq(receive(fd), "WATCHDOG=1");
+	ck_assert_str_eq(receive(fd), "");
+	close_notify_socket(fd);
+}
+END_TEST
+
+static void set_watchdog(const char *limit_us, int pid)
+{
+	char number[16];
+	snprintf(number, sizeof(number), "%d", pid);
+	setenv("WATCHDOG_USEC", limit_us, 1);
+	setenv("WATCHDOG_PID", number, 1);
+}
+
+START_TEST(knows_the_watchdogs_time)
+{
+	begin_log();
+	unsetenv("WATCHDOG_USEC");
+	ck_assert_int_eq(service_watchdog_ms(), 0);
+	set_watchdog("30000000", (int)getpid());
+	ck_assert_int_eq(service_watchdog_ms(), 30000);
+	/* Whoever is started from here sees none of it. */
+	ck_assert_ptr_null(getenv("WATCHDOG_USEC"));
+	ck_assert_ptr_null(getenv("WATCHDOG_PID"));
+	set_watchdog("1", (int)getpid());
+	ck_assert_int_eq(service_watchdog_ms(), 1);
+	set_watchdog("30000000", 1); /* another process's */
+	ck_assert_int_eq(service_watchdog_ms(), 0);
+	ck_assert_str_eq(end_log(), "");
+}
+END_TEST
+
+START_TEST(warns_of_a_watchdogs_time_that_is_none)
+{
+	static const char *const words[] = {"", "soon", "0", "-1", "1s"};
+	for (size_t i = 0; i < UNIT_COUNT(words); i++) {
+		set_watchdog(words[i], (int)getpid());
+		begin_log();
+		ck_assert_int_eq(service_watchdog_ms(), 0);
+		const char *text = end_log();
+		ck_assert_msg(strstr(text, "warning: cannot read the watchdog's time") != NULL,
+			"'%s': %s", words[i], text);
+	}
+}
+END_TEST
+
 static void tell_all(void)
 {
 	service_ready("x");
@@ -311,7 +361,8 @@ START_TEST(tells_that_what_is_passed_is_broken)
 END_TEST
 
 UNIT_MAIN("systemd", tells_that_it_is_ready, tells_its_status, cuts_a_status_that_is_too_long,
-	tells_that_it_reloads_and_when, tells_that_it_stops, tells_nobody_where_nobody_is,
-	warns_when_it_cannot_tell_and_goes_on, takes_the_sockets_with_their_names,
-	takes_a_socket_without_a_name, takes_nothing_where_nothing_is_passed,
-	tells_that_what_is_passed_is_broken)
+	tells_that_it_reloads_and_when, tells_that_it_stops, feeds_the_watchdog,
+	knows_the_watchdogs_time, warns_of_a_watchdogs_time_that_is_none,
+	tells_nobody_where_nobody_is, warns_when_it_cannot_tell_and_goes_on,
+	takes_the_sockets_with_their_names, takes_a_socket_without_a_name,
+	takes_nothing_where_nothing_is_passed, tells_that_what_is_passed_is_broken)

@@ -19,7 +19,7 @@ import requests
 
 from conftest import ACCOUNT_ID, KEY
 from rig.daemon import APP, STORAGE, TENANT, Daemon, account_keys, binary, configuration
-from rig.tools import Tools, children_of, is_alive, wait_until_gone
+from rig.tools import PROGRAMS, Tools, answer_of, children_of, is_alive, wait_until_gone
 
 SECRET = "whole~Secret+of/the=app & its tools"
 STS_SCOPE = "https://sts.mixedreality.azure.com//.default"
@@ -27,7 +27,6 @@ STS_RESOURCE = "https://sts.mixedreality.azure.com/"
 STORAGE_RESOURCE = "https://storage.azure.com"
 OTHER_TENANT = "contoso.onmicrosoft.com"
 
-PROGRAMS = {"azure_cli": "az", "azure_developer_cli": "azd", "azure_powershell": "pwsh"}
 NAMES = {
     "azure_cli": "the Azure CLI",
     "azure_developer_cli": "the Azure Developer CLI",
@@ -52,25 +51,6 @@ def script_of(call):
     assert call["arguments"][:3] == ["-NoProfile", "-NonInteractive", "-EncodedCommand"]
     (encoded,) = call["arguments"][3:]
     return base64.b64decode(encoded, validate=True).decode("utf-16-le")
-
-
-def answer_of(kind, token, expires_on):
-    """What the tool prints when all is well."""
-    utc = datetime.datetime.fromtimestamp(expires_on, datetime.timezone.utc)
-    if kind == "azure_cli":
-        local = utc.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")
-        return json.dumps(
-            {
-                "accessToken": token,
-                "expiresOn": local,
-                "subscription": "00000000-0000-0000-0000-000000000001",
-                "tenant": TENANT,
-                "tokenType": "Bearer",
-            }
-        )
-    if kind == "azure_developer_cli":
-        return json.dumps({"token": token, "expiresOn": utc.strftime("%Y-%m-%dT%H:%M:%SZ")})
-    return f"\nazsdk%{token}%{expires_on}\n\n"
 
 
 @pytest.fixture
@@ -514,7 +494,7 @@ def test_a_probe_explains_what_a_tool_said(keys, tools, emulator, tmp_path):
     complaint, _ = LOGIN_COMPLAINTS["azure_cli"]
     tools.put("az", complaint=complaint, status=1)
     file = tmp_path / "probe.conf"
-    file.write_text(configuration(emulator, {"storage": keys("azure_cli")}))
+    file.write_text(configuration(emulator, {"storage": keys("azure_cli", run_as="root")}))
     result = subprocess.run(
         [binary("mrtoken"), "check", "--config", str(file), "--probe", "storage"],
         env={"PATH": tools.path},

@@ -385,11 +385,12 @@ def test_clients_take_no_descriptor_from_a_reload_and_a_refresh(crowded, emulato
     daemon, _ = crowded
     emulator.clear_requests()
     emulator.put_account(ACCOUNT_ID, KEY, SECOND_KEY)
+    before = len(daemon.log_lines())
     daemon.config_file.write_text(
         daemon.config_file.read_text().replace("eastus2", "westeurope")
     )
     assert "failed" not in daemon.reload()
-    emulator.wait_for_requests(1)
+    daemon.wait_for_token("anchors", after=before)
     assert daemon.token()["account_domain"] == "westeurope.mixedreality.azure.com"
 
 

@@ -639,6 +639,36 @@ def test_a_login_that_cannot_be_kept_serves_and_says_so(serve, keys, kept, emula
     assert "No such file or directory" in account["notice"]
 
 
+def test_a_login_that_cannot_be_kept_leaves_none_of_before(serve, keys, kept, emulator, tmp_path):
+    """Else somebody else's would go on after the next start."""
+    daemon = serve({"storage": keys(**kept)})
+    log_in(daemon, emulator, username="ada@example.com")
+    assert (tmp_path / "storage.login").exists()
+    mark = daemon.mark()
+    code = begin(daemon, after=mark)["user_code"]
+    (tmp_path / "refresh-token.key").write_text("short")
+    emulator.decide_device_code(code, "approved", username="grace@example.com")
+    daemon.wait_for_token("storage", mark)
+    assert claims_of(daemon.token("storage")["token"])["upn"] == "grace@example.com"
+    assert "cannot be kept" in daemon.account("storage")["notice"]
+    assert not (tmp_path / "storage.login").exists()
+
+
+def test_entra_is_asked_for_no_login_before_it_wants_to_be(daemon, emulator):
+    emulator.add_fault("status", server="entra", status=429, headers={"Retry-After": "300"})
+    mark = daemon.mark()
+    ask(daemon, "POST")
+    wait_for_end(daemon, mark)
+    emulator.clear_requests()
+    time.sleep(1)  # for which the failure is the answer to whoever asks
+    mark = daemon.mark()
+    ask(daemon, "POST")
+    failed = wait_for_end(daemon, mark)
+    assert failed["error"]["code"] == "throttled"
+    assert re.search(r"wants no login begun for (300|29\d) s more", failed["error"]["message"])
+    assert emulator.requests() == []
+
+
 def test_a_login_that_was_revoked_meanwhile_is_told_after_a_restart(serve, keys, kept, emulator):
     daemon = serve({"storage": keys(**kept)})
     log_in(daemon, emulator)
