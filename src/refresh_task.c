@@ -28,6 +28,7 @@ static void publish_report(
 	if (report == NULL)
 		return; /* people see the last report for longer; tokens do not depend on it */
 	*report = *before;
+	report->exchanges++;
 	report->failures = task->schedule.failures;
 	report->next_ms = task->schedule.next_ms;
 	if (err == NULL) {
@@ -253,6 +254,19 @@ void refresh_task_start(struct refresh_task *task)
 	/* When it is NULL, on_exchange_done() was called already and has set the next date. */
 	if (exchange != NULL)
 		task->exchange = exchange;
+}
+
+void refresh_task_hasten(struct refresh_task *task)
+{
+	struct refresh_thread *thread = task->thread;
+	struct account_report *report = malloc(sizeof(*report));
+	task->schedule.next_ms = now_ms(task);
+	heap_put(&thread->heap, &task->timer, task->schedule.next_ms);
+	if (report == NULL)
+		return; /* people see the old date until the exchange has ended */
+	*report = *atomic_load(&task->account->report);
+	report->next_ms = task->schedule.next_ms;
+	account_publish_report(thread->options.registry, task->account, report);
 }
 
 void refresh_task_cancel(struct refresh_task *task)

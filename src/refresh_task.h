@@ -42,6 +42,9 @@ struct refresh_task {
  */
 void refresh_task_start(struct refresh_task *task);
 
+/* Have an exchange begin as soon as the thread comes round; none is under way. */
+void refresh_task_hasten(struct refresh_task *task);
+
 /* End an exchange that may be under way; the timer is left as it is. */
 void refresh_task_cancel(struct refresh_task *task);
 

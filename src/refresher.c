@@ -68,8 +68,17 @@ static void on_login_done(void *context)
 		shared_token_forget(other->credential);
 		if (other->credential->kind->reconsider != NULL)
 			other->credential->kind->reconsider(other->credential);
-		heap_put(&refresher->thread.heap, &other->timer, 0);
+		refresh_task_hasten(other);
 	}
+}
+
+/* Somebody wants a new token. */
+static void begin_refresh(struct refresh_task *task)
+{
+	if (task->exchange != NULL)
+		return;
+	shared_token_renew(task->credential);
+	refresh_task_hasten(task);
 }
 
 static void begin_login(struct refresh_task *task)
@@ -97,6 +106,8 @@ static void serve_requests(struct refresher *refresher)
 		unsigned requests = atomic_load(&task->account->requests);
 		if (requests & ACCOUNT_REQUEST_LOGIN)
 			begin_login(task);
+		if (requests & ACCOUNT_REQUEST_REFRESH)
+			begin_refresh(task);
 		/* Not before there is something to see, so that whoever asked sees the one or
 		 * the other. */
 		if (requests != 0)
@@ -165,7 +176,10 @@ static void task_inherit(struct refresh_task *task, struct refresh_task *before)
 		!account_settings_have_same_subject(
 			&task->account->settings, &before->account->settings))
 		task->schedule.next_ms = 0;
-	*atomic_load(&task->account->report) = *report;
+	struct account_report *inherited = atomic_load(&task->account->report);
+	*inherited = *report;
+	if (task->schedule.next_ms == 0)
+		inherited->next_ms = 0;
 	atomic_store(&task->account->snapshot, atomic_load(&before->account->snapshot));
 	before->account->has_given_snapshot_away = true;
 }
@@ -194,7 +208,7 @@ static int adopt(
 		if (before != NULL)
 			inherit_login(&tasks[i], before);
 	}
-	atomic_store(&registry->table, table);
+	registry_publish_table(registry, table);
 	for (size_t i = 0; i < refresher->task_count; i++)
 		heap_remove(&refresher->thread.heap, &refresher->tasks[i].timer);
 	tasks_free(refresher->tasks, refresher->task_count);

@@ -137,7 +137,7 @@ void entra_read_error(const char *host, const struct http_response *response,
 	const struct secret *shown, struct error *err, struct entra_error *error)
 {
 	struct error ignored = ERROR_INIT;
-	struct entra_error found = {0};
+	struct entra_error found = {.server_date_s = response->server_date_s};
 	struct error made = ERROR_INIT;
 	char line[DESCRIPTION_MAX] = "";
 	char trace_id[40] = "";

@@ -57,6 +57,7 @@ struct entra_answer {
 struct entra_error {
 	char error[48]; /* "invalid_client", "authorization_pending", ... */
 	int code; /* the number of AADSTS7000215; 0: none */
+	int64_t server_date_s; /* the answer's Date, Unix seconds; 0 or less: it has none */
 };
 
 /*

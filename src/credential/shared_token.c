@@ -309,6 +309,15 @@ void shared_token_forget(struct credential *credential)
 	}
 }
 
+void shared_token_renew(struct credential *credential)
+{
+	for (struct shared_token *s = credential->tokens; s != NULL; s = s->next) {
+		s->token.refresh_at_ms = 0;
+		if (s->failure.retry_after_s <= 0)
+			s->failed_until_ms = 0;
+	}
+}
+
 void shared_token_free_all(struct credential *credential)
 {
 	while (credential->tokens != NULL) {

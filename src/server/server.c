@@ -53,6 +53,9 @@ static int64_t clock_now_ms(const struct server *server)
 static int time_to_wait(const struct server *server, int64_t most_ms)
 {
 	int64_t wait_ms = connections_next_ms(&server->hall.connections);
+	int64_t waiters_ms = waiters_next_ms(&server->hall.waiters);
+	if (waiters_ms < wait_ms)
+		wait_ms = waiters_ms;
 	wait_ms = wait_ms == INT64_MAX ? most_ms : wait_ms - clock_now_ms(server);
 	if (wait_ms > most_ms)
 		wait_ms = most_ms;
@@ -80,6 +83,7 @@ static int wait_and_serve(struct server *server, int64_t most_ms)
 	}
 	server->hall.now_ms = clock_now_ms(server);
 	connections_expire(&server->hall.connections, server->hall.now_ms);
+	hall_wake_waiters(&server->hall);
 	for (size_t i = 0; i < server->door_count; i++)
 		door_run(server->doors[i]);
 	return ready;
@@ -171,11 +175,13 @@ static void *server_main(void *context)
 		sweep_doors(server);
 		wait_and_serve(server, 60000);
 	}
+	hall_close_waiters(&server->hall);
 	for (size_t i = 0; i < server->door_count; i++)
 		door_begin_closing(server->doors[i]);
 	drain(server, server->mail.grace_ms);
 	for (size_t i = 0; i < server->door_count; i++)
 		door_free(server->doors[i]);
+	waiters_destroy(&server->hall.waiters);
 	return NULL;
 }
 
@@ -281,6 +287,7 @@ struct server *server_start(const struct server_options *options, struct listene
 		.registry = options->registry,
 		.clock = options->clock,
 		.connection_budget = options->connection_limit,
+		.waiters = {.registry = options->registry, .limit = options->connection_limit / 2},
 		.now_ms = clock_boottime_ms(options->clock),
 	};
 	server->meanwhile = options->meanwhile;
@@ -313,6 +320,7 @@ struct server *server_start(const struct server_options *options, struct listene
 		return NULL;
 	}
 	pthread_setname_np(server->thread, "serve");
+	registry_set_notify(options->registry, wake, server);
 	keep_listeners(server, listeners, copy, count);
 	return server;
 }
@@ -352,6 +360,7 @@ void server_stop(struct server *server, int64_t grace_ms)
 		return;
 	const struct mail mail = {.wants_stop = true, .grace_ms = grace_ms};
 	send_mail(server, &mail);
+	registry_set_notify(server->hall.registry, NULL, NULL);
 	pthread_join(server->thread, NULL);
 	server_free(server);
 }
