@@ -1,6 +1,7 @@
 #include "refresher.h"
 
 #include "config/watch.h"
+#include "credential/live_secret.h"
 #include "credential/shared_token.h"
 #include "refresh_task.h"
 
@@ -10,6 +11,9 @@
 /* How long to sleep while nothing is due, and while a reader still looks at something retired. */
 #define IDLE_MS 60000
 #define RECLAIM_MS 20
+
+/* Accounts whose common secret was rotated try it one after the other. */
+#define ROTATION_PACE_MS 20
 
 /* What one thread may ask of the refresher: the mailbox. Guarded by refresher.lock. */
 struct mail {
@@ -121,7 +125,7 @@ static void on_secret_changed(void *context, const char *path, void *const *owne
 {
 	(void)context;
 	for (size_t i = 0; i < count; i++)
-		refresh_task_secret_changed(owners[i], path);
+		refresh_task_secret_changed(owners[i], path, (int64_t)i * ROTATION_PACE_MS);
 }
 
 struct watching {
@@ -129,19 +133,22 @@ struct watching {
 	struct refresh_task *task;
 };
 
-static void watch_file(void *context, const char *path)
+static void watch_secret(void *context, struct live_secret *secret, enum secret_change change)
 {
 	const struct watching *watching = context;
-	watch_add(watching->refresher->watch, path, watching->task);
+	const char *path = live_secret_path(secret);
+	(void)change;
+	if (path != NULL)
+		watch_add(watching->refresher->watch, path, watching->task);
 }
 
-/* What changed while nobody watched is seen by whoever reads it next: before an exchange. */
-static void watch_secrets(struct refresher *refresher)
+/* What was not told yet of files watched before is found by looking at them after this. */
+static void watch_secrets(struct refresher *refresher, struct refresh_task *tasks, size_t count)
 {
 	watch_clear(refresher->watch);
-	for (size_t i = 0; i < refresher->task_count; i++) {
-		struct watching watching = {refresher, &refresher->tasks[i]};
-		credential_secret_files(refresher->tasks[i].credential, watch_file, &watching);
+	for (size_t i = 0; i < count; i++) {
+		struct watching watching = {refresher, &tasks[i]};
+		credential_visit_secrets(tasks[i].credential, watch_secret, &watching);
 	}
 }
 
@@ -162,6 +169,15 @@ static void inherit_login(struct refresh_task *task, struct refresh_task *before
 	login_desk_move(task->desk, task->account, task);
 }
 
+/* Look at the secrets, and whether `before` had others. */
+static bool has_other_secrets(struct refresh_task *task, const struct refresh_task *before)
+{
+	if (task->credential != before->credential)
+		return secret_state_differs(before->credential, task->credential, &task->secrets);
+	task->secrets = secret_state_now(task->credential);
+	return task->secrets.versions != before->secrets.versions;
+}
+
 /*
  * Carry over from `before` what it has for the same token. Readers of the old table still find the
  * snapshot there, but the new account owns it.
@@ -170,9 +186,13 @@ static void task_inherit(struct refresh_task *task, struct refresh_task *before)
 {
 	const struct account_report *report = atomic_load(&before->account->report);
 	task->schedule = before->schedule;
-	/* A configuration that was changed is a reason to try again now, and so is a key that was
-	 * ruled out; and who asks now may have fewer rights than who asked before. */
-	if (before->schedule.failures > 0 || (report->key != NULL && report->notice[0] != '\0') ||
+	bool is_rotated = has_other_secrets(task, before);
+	if (is_rotated)
+		shared_token_forget(task->credential);
+	/* A configuration that was changed is a reason to try again now, and so are a secret that
+	 * was, and a key that was ruled out; and who asks now may have fewer rights than who asked
+	 * before. */
+	if (is_rotated || before->schedule.failures > 0 || (report->key != NULL && report->notice[0] != '\0') ||
 		!account_settings_have_same_subject(
 			&task->account->settings, &before->account->settings))
 		task->schedule.next_ms = 0;
@@ -199,12 +219,15 @@ static int adopt(
 	struct account_table *old = atomic_load(&registry->table);
 	if (heap_reserve(&refresher->thread.heap, refresher->task_count + table->count) != 0)
 		return -1;
+	watch_secrets(refresher, tasks, table->count);
 	for (size_t i = 0; i < table->count; i++) {
 		const struct account_settings *settings = &tasks[i].account->settings;
 		struct refresh_task *before = find_task(refresher, old, settings->name);
 		if (before != NULL &&
 			account_settings_name_same_token(&before->account->settings, settings))
 			task_inherit(&tasks[i], before);
+		else
+			tasks[i].secrets = secret_state_now(tasks[i].credential);
 		if (before != NULL)
 			inherit_login(&tasks[i], before);
 	}
@@ -219,7 +242,6 @@ static int adopt(
 		heap_put(&refresher->thread.heap, &tasks[i].timer, tasks[i].schedule.next_ms);
 		shared_token_forgive(tasks[i].credential);
 	}
-	watch_secrets(refresher);
 	atomic_store(&registry->has_requests, true); /* of before, perhaps */
 	refresher->thread.options.on_change(refresher->thread.options.context);
 	return 0;

@@ -14,12 +14,14 @@
 
 /* It worked, but someone must do something before it does no more. */
 #define MESSAGE_KEY_FALLBACK "629804583b6e41feafd3d7d7ab983425"
+#define MESSAGE_KEY_IN_USE "8d185ca4eec04cff91e044778dd99a8b"
 #define MESSAGE_CERTIFICATE_EXPIRES "985680b65a73421faf40f43225cedf76"
 #define MESSAGE_STATIC_TOKEN_EXPIRES "2a4628f8b6ce4ce381193b57110a9b9d"
 
 /* The daemon itself. */
 #define MESSAGE_RELOAD_FAILED "715b1d40f00042e98cde7bf115767738"
 #define MESSAGE_THREAD_HANGS "0f0c12801f15439e8fdbcd976727da5d"
+#define MESSAGE_FILES_UNWATCHED "e0feb0f5b19b46ac9198e7dc866c553e"
 #define MESSAGE_MEMORY_UNLOCKED "098ac9718a42439a9611c3dd5bac0b6e"
 
 #endif

@@ -1,6 +1,7 @@
 #include "config/watch.h"
 
 #include "base/log.h"
+#include "base/message_id.h"
 #include "config/trail.h"
 
 #include <errno.h>
@@ -172,18 +173,34 @@ struct walk {
 	struct path *path;
 };
 
+static const char *advice_on(int errnum)
+{
+	switch (errnum) {
+	case ENOSPC:
+		return "raise fs.inotify.max_user_watches (sysctl)";
+	case EMFILE:
+		return "raise fs.inotify.max_user_instances (sysctl), or LimitNOFILE= of the unit";
+	case EACCES:
+		return "let the daemon's user read the directories on the way";
+	default:
+		return "if that is too late, reload after a change";
+	}
+}
+
 /* Why what was wanted could not be watched. */
 static void turn_blind(struct watch *watch, struct path *path, int errnum)
 {
 	path->is_blind = true;
-	if ((errnum != ENOSPC && errnum != EMFILE && errnum != ENFILE && errnum != ENOSYS) ||
-		watch->has_warned)
+	/* What vanished under the walk will be there the next time, or is not there to be watched.
+	 */
+	if (errnum == ENOENT || errnum == ENOTDIR || watch->has_warned)
 		return;
 	watch->has_warned = true;
-	log_warning("cannot watch %s for a change: %s; it and others are looked at every %d s "
-		    "instead, and before each use; raise fs.inotify.max_user_watches (sysctl) "
-		    "or, where nothing can be watched, fs.inotify.max_user_instances",
-		path->name, strerror(errnum), (int)(WATCH_LOOK_MS / 1000));
+	const struct log_field fields[] = {{"MESSAGE_ID", MESSAGE_FILES_UNWATCHED}, {0}};
+	log_event(LOG_LEVEL_WARNING, fields,
+		"cannot watch %s for a change: %s; what cannot be watched is looked at every %d s "
+		"instead, and before each use; %s",
+		path->name, strerror(errnum), (int)(WATCH_LOOK_MS / 1000), advice_on(errnum));
 }
 
 static void watch_part(void *context, enum trail_part part, const char *at, const char *name)

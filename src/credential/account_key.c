@@ -184,14 +184,20 @@ static unsigned choose(struct account_key *self)
 }
 
 /* What someone should look at though `shown` may well work: the state of the other key. */
-static void describe_other(const struct account_key *self, unsigned shown, char *out, size_t size)
+static void describe_other(
+	const struct account_key *self, unsigned shown, struct access_token *token)
 {
+	char *out = token->notice;
+	const size_t size = sizeof(token->notice);
 	unsigned at = 1 - shown;
 	if (at >= self->count)
 		return;
 	const struct key *key = &self->keys[at];
 	const char *effect = shown == FIRST ? "there is no second key to fall back on"
 					    : "the secondary_account_key is in use";
+	token->notice_id = MESSAGE_KEY_FALLBACK;
+	/* That it was refused was told when it was. */
+	token->is_notice_told = key->bearer != NULL;
 	if (key->bearer == NULL)
 		snprintf(out, size, "%s; %.160s", effect, key->trouble.message);
 	else if (is_refused(self, at))
@@ -228,7 +234,7 @@ static struct credential_call *account_key_ask(struct credential *credential, co
 		const struct secret *bearer = self->keys[shown].bearer;
 		self->shown = shown;
 		token.key = self->count > 1 ? key_names[shown] : NULL;
-		describe_other(self, shown, token.notice, sizeof(token.notice));
+		describe_other(self, shown, &token);
 		token.token = secret_from(secret_bytes(bearer), secret_len(bearer));
 		if (token.token == NULL)
 			error_set(
@@ -246,15 +252,17 @@ static bool account_key_refused(
 	struct account_key *self = (struct account_key *)credential;
 	struct key *key = &self->keys[self->shown];
 	const unsigned other = 1 - self->shown;
-	const struct log_field fields[] = {{"ACCOUNT", account->name}, {0}};
+	const struct log_field fields[] = {
+		{"MESSAGE_ID", MESSAGE_KEY_FALLBACK},
+		{"ACCOUNT", account->name},
+		{0},
+	};
 	uint64_t version = key->version;
 	if (refusals == 1)
 		self->refused = 0;
 	key->refused_version = version;
 	if (self->shown == FIRST)
 		self->retry_ms = self->asked_ms + RETRY_MS;
-	log_event(LOG_LEVEL_DEBUG, fields, "account %s: the STS refused the %s", account->name,
-		key_names[self->shown]);
 	/* It was replaced while it was on its way. */
 	if (refusals < REFUSALS_MAX && follow_key(self, self->shown) == 0 &&
 		key->version != version) {
@@ -266,6 +274,10 @@ static bool account_key_refused(
 		follow_key(self, other) != 0)
 		return false;
 	self->next = other;
+	log_event(LOG_LEVEL_WARNING, fields,
+		"account %s: the STS refused the %s, trying the %s; put a valid key in %s",
+		account->name, key_names[self->shown], key_names[other],
+		live_secret_name(key->source));
 	return true;
 }
 
@@ -280,12 +292,12 @@ static void account_key_reconsider(struct credential *credential)
 	((struct account_key *)credential)->retry_ms = 0;
 }
 
-static void account_key_files(
-	const struct credential *credential, credential_file_fn visit, void *context)
+static void account_key_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
 {
 	const struct account_key *self = (const struct account_key *)credential;
 	for (unsigned i = 0; i < self->count; i++)
-		live_secret_visit(self->keys[i].source, visit, context);
+		visit(context, self->keys[i].source, SECRET_IS_ROTATED);
 }
 
 static const char *const keys[] = {"!account_key", "secondary_account_key", NULL};
@@ -299,7 +311,7 @@ const struct credential_kind credential_account_key = {
 	.refused = account_key_refused,
 	.accepted = account_key_accepted,
 	.reconsider = account_key_reconsider,
-	.secret_files = account_key_files,
+	.secrets = account_key_secrets,
 	.close = account_key_close,
 	.ignores_scope = true,
 };

@@ -182,12 +182,13 @@ static struct credential_call *client_certificate_ask(struct credential *credent
 		credential, &origin, &self->app, scope, loop, done, context, err);
 }
 
-static void client_certificate_files(
-	const struct credential *credential, credential_file_fn visit, void *context)
+static void client_certificate_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
 {
 	const struct client_certificate *self = (const struct client_certificate *)credential;
-	live_secret_visit(self->file, visit, context);
-	live_secret_visit(self->passphrase, visit, context);
+	visit(context, self->file, SECRET_IS_ROTATED);
+	if (self->passphrase != NULL)
+		visit(context, self->passphrase, SECRET_IS_ROTATED);
 }
 
 static const char *const keys[] = {"!tenant_id", "!client_id", "!client_certificate",
@@ -199,7 +200,7 @@ const struct credential_kind credential_client_certificate = {
 	.open = client_certificate_open,
 	.ask = client_certificate_ask,
 	.cancel = assertion_grant_cancel,
-	.secret_files = client_certificate_files,
+	.secrets = client_certificate_secrets,
 	.close = client_certificate_close,
 	.is_shared = true,
 };

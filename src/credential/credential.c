@@ -66,17 +66,17 @@ struct credential *credential_with_login(struct credential *credential)
 	return found;
 }
 
-void credential_secret_files(
-	const struct credential *credential, credential_file_fn visit, void *context)
+void credential_visit_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
 {
 	size_t count = 0;
 	struct credential *const *members = credential->kind->members == NULL
 						    ? NULL
 						    : credential->kind->members(credential, &count);
 	for (size_t i = 0; i < count; i++)
-		credential_secret_files(members[i], visit, context);
-	if (credential->kind->secret_files != NULL)
-		credential->kind->secret_files(credential, visit, context);
+		credential_visit_secrets(members[i], visit, context);
+	if (credential->kind->secrets != NULL)
+		credential->kind->secrets(credential, visit, context);
 }
 
 void credential_close(struct credential *credential)

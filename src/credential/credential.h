@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct live_secret;
 struct shared_token;
 
 /* Every kind's own structure begins with this; credential_open() fills it in. */
@@ -40,6 +41,7 @@ struct access_token {
 			  * configuration, where there are two; a constant, or NULL */
 	char notice[256]; /* what someone should look at although it worked, or "" */
 	const char *notice_id; /* its MESSAGE_ID, see base/message_id.h; or NULL */
+	bool is_notice_told; /* it is in the log already */
 };
 
 /* How far a token's lifetime was told by its giver, to be made an access_token of. */
@@ -98,8 +100,15 @@ struct credential_login {
 	void *context;
 };
 
-/* path  absolute; lives as long as the credential */
-typedef void (*credential_file_fn)(void *context, const char *path);
+/* How a secret comes to be another one. */
+enum secret_change {
+	SECRET_IS_ROTATED, /* by a person or a tool, who may err: the new one is tried soon */
+	SECRET_IS_RENEWED, /* again and again by a platform: there is time until the next refresh */
+};
+
+/* secret  owned by the credential */
+typedef void (*credential_secret_fn)(
+	void *context, struct live_secret *secret, enum secret_change change);
 
 struct credential_kind {
 	const char *name;
@@ -170,11 +179,11 @@ struct credential_kind {
 	void (*reconsider)(struct credential *credential);
 
 	/*
-	 * Call `visit` for each file that it reads a secret from, whether it is there or not.
+	 * Call `visit` for each of its secrets that may change, in the same order each time.
 	 * Optional: it has none, but for those of its members.
 	 */
-	void (*secret_files)(
-		const struct credential *credential, credential_file_fn visit, void *context);
+	void (*secrets)(
+		const struct credential *credential, credential_secret_fn visit, void *context);
 
 	/*
 	 * Of a chain: its members, in order, and how many. Optional.
@@ -230,9 +239,9 @@ struct credential *credential_open_kind(const struct credential_kind *kind,
 /* The credential, or the first member of the chain that it is, which has a login; or NULL. */
 struct credential *credential_with_login(struct credential *credential);
 
-/* Call `visit` for each file that the credential, or a member of it, reads a secret from. */
-void credential_secret_files(
-	const struct credential *credential, credential_file_fn visit, void *context);
+/* Call `visit` for each secret of the credential, or of a member of it, that may change. */
+void credential_visit_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context);
 
 /* Give it back; it is freed when nobody else has it. NULL is fine. */
 void credential_close(struct credential *credential);

@@ -359,11 +359,13 @@ static void device_code_leave_login(struct credential_login *wait)
 	self->login = NULL;
 }
 
-static void device_code_files(
-	const struct credential *credential, credential_file_fn visit, void *context)
+static void device_code_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
 {
 	const struct device_code *self = (const struct device_code *)credential;
-	kept_login_secret_files(self->kept, visit, context);
+	struct live_secret *key = kept_login_key(self->kept);
+	if (key != NULL)
+		visit(context, key, SECRET_IS_RENEWED);
 }
 
 static const char *const keys[] = {
@@ -378,7 +380,7 @@ const struct credential_kind credential_device_code = {
 	.cancel = device_code_cancel,
 	.login = device_code_login,
 	.leave_login = device_code_leave_login,
-	.secret_files = device_code_files,
+	.secrets = device_code_secrets,
 	.close = device_code_close,
 	.is_shared = true,
 };

@@ -129,10 +129,9 @@ const char *kept_login_file(const struct kept_login *login)
 	return login->file;
 }
 
-void kept_login_secret_files(const struct kept_login *login,
-	void (*visit)(void *context, const char *path), void *context)
+struct live_secret *kept_login_key(const struct kept_login *login)
 {
-	live_secret_visit(login->key, visit, context);
+	return login->key;
 }
 
 void kept_login_free(struct kept_login *login)

@@ -61,9 +61,8 @@ const char *kept_login_notice(const struct kept_login *login);
 /* Where it is kept, or NULL. */
 const char *kept_login_file(const struct kept_login *login);
 
-/* Call `visit` with the path of the file that its key comes from, if it does from one. */
-void kept_login_secret_files(const struct kept_login *login,
-	void (*visit)(void *context, const char *path), void *context);
+/* What it is encrypted with, or NULL. */
+struct live_secret *kept_login_key(const struct kept_login *login);
 
 /* NULL is fine. */
 void kept_login_free(struct kept_login *login);

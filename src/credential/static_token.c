@@ -120,11 +120,11 @@ static struct credential_call *static_token_ask(struct credential *credential, c
 	return call;
 }
 
-static void static_token_files(
-	const struct credential *credential, credential_file_fn visit, void *context)
+static void static_token_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
 {
 	const struct static_token *self = (const struct static_token *)credential;
-	live_secret_visit(self->token, visit, context);
+	visit(context, self->token, SECRET_IS_RENEWED);
 }
 
 static const char *const keys[] = {"!static_token", NULL};
@@ -135,7 +135,7 @@ const struct credential_kind credential_static_token = {
 	.open = static_token_open,
 	.ask = static_token_ask,
 	.cancel = credential_cancel_ready,
-	.secret_files = static_token_files,
+	.secrets = static_token_secrets,
 	.close = static_token_close,
 	.is_shared = true,
 	.ignores_scope = true,

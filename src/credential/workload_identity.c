@@ -135,11 +135,12 @@ static void workload_identity_cancel(struct credential_call *call)
 		credential_cancel_ready(call);
 }
 
-static void workload_identity_files(
-	const struct credential *credential, credential_file_fn visit, void *context)
+static void workload_identity_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
 {
 	const struct workload_identity *self = (const struct workload_identity *)credential;
-	live_secret_visit(self->token, visit, context);
+	if (self->token != NULL)
+		visit(context, self->token, SECRET_IS_RENEWED);
 }
 
 static const char *const keys[] = {
@@ -151,7 +152,7 @@ const struct credential_kind credential_workload_identity = {
 	.open = workload_identity_open,
 	.ask = workload_identity_ask,
 	.cancel = workload_identity_cancel,
-	.secret_files = workload_identity_files,
+	.secrets = workload_identity_secrets,
 	.close = workload_identity_close,
 	.is_shared = true,
 };

@@ -37,6 +37,7 @@ struct upstream_exchange {
 	const char *key;
 	char notice[sizeof(((struct access_token *)NULL)->notice)];
 	const char *notice_id;
+	bool is_notice_told;
 	upstream_done_fn done;
 	void *context;
 };
@@ -159,6 +160,7 @@ static void end_with_token(struct upstream_exchange *exchange, const struct http
 		token.key = exchange->key;
 		token.notice = exchange->notice;
 		token.notice_id = exchange->notice_id;
+		token.is_notice_told = exchange->is_notice_told;
 		exchange_end(exchange, &token, NULL);
 	} else {
 		error_wrap(&err, "%s answered 200%s%s, but not with a token of use",
@@ -297,6 +299,7 @@ static void on_bearer(void *context, struct access_token *token, const struct er
 	exchange->key = token->key;
 	memcpy(exchange->notice, token->notice, sizeof(exchange->notice));
 	exchange->notice_id = token->notice_id;
+	exchange->is_notice_told = token->is_notice_told;
 	if (set_authorization(exchange, token, &err) == 0 && send_request(exchange, &err) == 0)
 		return;
 	exchange_end(exchange, NULL, &err);

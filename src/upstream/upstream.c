@@ -21,6 +21,7 @@ int upstream_token_copy(
 		.given_by = from->given_by,
 		.key = from->key,
 		.notice = from->notice,
+		.is_notice_told = from->is_notice_told,
 		.notice_id = from->notice_id,
 	};
 	if (token->token == NULL)

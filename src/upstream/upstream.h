@@ -24,6 +24,7 @@ struct upstream_token {
 	const char *given_by; /* the kind of the credential, which in a chain is one of several */
 	const char *key; /* access_token.key */
 	const char *notice; /* what someone should look at although it worked, or "" */
+	bool is_notice_told; /* it is in the log already */
 	const char *notice_id; /* its MESSAGE_ID, or NULL */
 };
 
