@@ -352,8 +352,8 @@ static bool has_other_secrets(struct refresh_task *task, bool *is_rotated)
 	if (now.versions != before.versions)
 		return true;
 	/* The same is back that could not be read. */
-	bool was_missed = !before.is_readable || (task->schedule.failures > 0 &&
-							 report->error.code == ERR_SECRET_SOURCE);
+	bool was_missed = !before.is_readable ||
+			  (task->schedule.failures > 0 && report->error.code == ERR_SECRET_SOURCE);
 	return now.is_readable && was_missed;
 }
 

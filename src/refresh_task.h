@@ -36,7 +36,8 @@ struct refresh_task {
 	struct schedule schedule;
 	struct secret_state secrets; /* as they were last looked at for a change */
 	int64_t rotation_ms; /* when the last exchange was due to try a rotated secret; or 0 */
-	bool has_waited_for_secret; /* the last exchange failed on one that may be back in a moment */
+	bool has_waited_for_secret; /* the last exchange failed on one that may be back in a moment
+				     */
 	struct login_desk *desk; /* NULL before somebody asks for a login */
 };
 

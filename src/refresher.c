@@ -192,7 +192,8 @@ static void task_inherit(struct refresh_task *task, struct refresh_task *before)
 	/* A configuration that was changed is a reason to try again now, and so are a secret that
 	 * was, and a key that was ruled out; and who asks now may have fewer rights than who asked
 	 * before. */
-	if (is_rotated || before->schedule.failures > 0 || (report->key != NULL && report->notice[0] != '\0') ||
+	if (is_rotated || before->schedule.failures > 0 ||
+		(report->key != NULL && report->notice[0] != '\0') ||
 		!account_settings_have_same_subject(
 			&task->account->settings, &before->account->settings))
 		task->schedule.next_ms = 0;

@@ -39,8 +39,8 @@ struct secret_state secret_state_now(const struct credential *credential)
 	return found.state;
 }
 
-bool secret_state_differs(const struct credential *before, const struct credential *now,
-	struct secret_state *state)
+bool secret_state_differs(
+	const struct credential *before, const struct credential *now, struct secret_state *state)
 {
 	struct found old = {0};
 	struct found new = {.state.is_readable = true, .is_looking = true};
@@ -48,7 +48,7 @@ bool secret_state_differs(const struct credential *before, const struct credenti
 	credential_visit_secrets(now, on_secret, &new);
 	*state = new.state;
 	bool differs = old.count != new.count;
-	for (size_t i = 0; !differs && i < new.count && i < SECRETS_MAX; i++)
+	for (size_t i = 0; !differs && i < new.count &&i < SECRETS_MAX; i++)
 		differs = !live_secret_is_same(old.secrets[i], new.secrets[i]);
 	return differs;
 }

@@ -23,7 +23,7 @@ struct secret_state secret_state_now(const struct credential *credential);
  * Whether `now` has other secrets than `before`, which is not looked at again: those that it holds
  * count. One that neither could be read yet is no other one. *state is set to that of `now`.
  */
-bool secret_state_differs(const struct credential *before, const struct credential *now,
-	struct secret_state *state);
+bool secret_state_differs(
+	const struct credential *before, const struct credential *now, struct secret_state *state);
 
 #endif
