@@ -408,20 +408,20 @@ static struct path *find_or_make_path(struct watch *watch, const char *name)
 	return path;
 }
 
-void watch_add(struct watch *watch, const char *name, void *owner)
+void watch_add(struct watch *watch, const char *path, void *owner)
 {
-	struct path *path = find_or_make_path(watch, name);
-	if (path == NULL)
+	struct path *watched = find_or_make_path(watch, path);
+	if (watched == NULL)
 		return;
 	/* Grown by doubling: the count is a power of two whenever it is full. */
-	if ((path->owner_count & (path->owner_count - 1)) == 0) {
-		size_t capacity = path->owner_count == 0 ? 1 : 2 * path->owner_count;
-		void **owners = reallocarray(path->owners, capacity, sizeof(*owners));
+	if ((watched->owner_count & (watched->owner_count - 1)) == 0) {
+		size_t capacity = watched->owner_count == 0 ? 1 : 2 * watched->owner_count;
+		void **owners = reallocarray(watched->owners, capacity, sizeof(*owners));
 		if (owners == NULL)
 			return;
-		path->owners = owners;
+		watched->owners = owners;
 	}
-	path->owners[path->owner_count++] = owner;
+	watched->owners[watched->owner_count++] = owner;
 }
 
 void watch_clear(struct watch *watch)

@@ -99,7 +99,8 @@ def test_the_second_is_in_use_at_once_where_the_first_is_refused(
     assert (row["KEY"], row["LAST ERROR"]) == (SECOND, account["notice"])
     warnings = [line for line in fallen_back.log_lines() if "warning" in line]
     assert len(warnings) == 1, warnings
-    assert f"{REFUSED}{FIRST}, trying the {SECOND}; put a valid key in file:{key_file}" in warnings[0]
+    told = f"{REFUSED}{FIRST}, trying the {SECOND}; put a valid key in file:{key_file}"
+    assert told in warnings[0]
 
 
 def test_the_one_that_works_is_remembered(start, emulator):
