@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/message_id.h"
 #include "base/random.h"
+#include "credential/shared_token.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,6 +16,20 @@
 static int64_t now_ms(const struct refresh_task *task)
 {
 	return clock_boottime_ms(task->thread->options.clock);
+}
+
+/* Have an exchange begin then, and tell people so. */
+static void set_due(struct refresh_task *task, int64_t due_ms)
+{
+	struct refresh_thread *thread = task->thread;
+	struct account_report *report = malloc(sizeof(*report));
+	task->schedule.next_ms = due_ms;
+	heap_put(&thread->heap, &task->timer, due_ms);
+	if (report == NULL)
+		return; /* people see the old date until the exchange has ended */
+	*report = *atomic_load(&task->account->report);
+	report->next_ms = due_ms;
+	account_publish_report(thread->options.registry, task->account, report);
 }
 
 /* Why an exchange failed, or what it gave. */
@@ -34,6 +49,7 @@ static void publish_report(
 		report->refreshed_on = clock_realtime_s(thread->options.clock);
 		report->error = ERROR_INIT;
 		report->given_by = token->given_by;
+		report->key = token->key;
 		report->is_static = token->is_static;
 		snprintf(report->notice, sizeof(report->notice), "%s",
 			token->notice == NULL ? "" : token->notice);
@@ -68,8 +84,30 @@ static const char *message_id_of(const struct error *err, bool has_valid_token)
 			       : MESSAGE_REFRESH_FAILED_WITHOUT_TOKEN;
 }
 
+/*
+ * A secret's file may be gone, or empty, for a moment while another one takes its place: one that
+ * was there is waited for, once. Returns whether it is.
+ */
+static bool waits_for_secret(struct refresh_task *task, const struct error *err)
+{
+	const struct account_report *report = atomic_load(&task->account->report);
+	bool has_waited = task->has_waited_for_secret;
+	task->has_waited_for_secret = false;
+	if (err->code != ERR_SECRET_SOURCE || has_waited || report->refreshed_on == 0 ||
+		task->schedule.failures > 0)
+		return false;
+	const struct log_field fields[] = {{"ACCOUNT", task->account->settings.name}, {0}};
+	log_event(LOG_LEVEL_INFO, fields, "account %s: %s; looking again in %.1f s",
+		task->account->settings.name, err->message, (double)SCHEDULE_LEAST_MS / 1000);
+	task->has_waited_for_secret = true;
+	set_due(task, now_ms(task) + SCHEDULE_LEAST_MS);
+	return true;
+}
+
 static void task_failed(struct refresh_task *task, const struct error *err)
 {
+	if (waits_for_secret(task, err))
+		return;
 	struct refresh_thread *thread = task->thread;
 	const struct account_settings *settings = &task->account->settings;
 	const struct snapshot *snapshot = atomic_load(&task->account->snapshot);
@@ -133,9 +171,20 @@ static void log_notice_of(const struct refresh_task *task, const struct upstream
 		{"ACCOUNT", name},
 		{0},
 	};
-	if (token->notice != NULL && token->notice[0] != '\0' &&
+	if (token->notice != NULL && token->notice[0] != '\0' && !token->is_notice_told &&
 		strcmp(token->notice, report->notice) != 0)
 		log_event(LOG_LEVEL_WARNING, fields, "account %s: %s", name, token->notice);
+	/* Once more, which of two keys the account runs on. */
+	if (token->key == NULL || report->key == NULL || strcmp(token->key, report->key) == 0)
+		return;
+	const struct log_field key_fields[] = {
+		{"MESSAGE_ID", MESSAGE_KEY_IN_USE},
+		{"ACCOUNT", name},
+		{"KEY", token->key},
+		{0},
+	};
+	log_event(LOG_LEVEL_NOTICE, key_fields, "account %s: the key in use is %s now, after %s",
+		name, token->key, report->key);
 }
 
 /* The token that is there came again: it stays as it is, its answers and ETags too. */
@@ -217,6 +266,7 @@ static void task_succeeded(struct refresh_task *task, struct upstream_token *tok
 		{"ACCOUNT", settings->name},
 		{"UPSTREAM", settings->endpoint},
 		{"CREDENTIAL", token->given_by},
+		{"KEY", token->key},
 		{0},
 	};
 	log_event(LOG_LEVEL_INFO, fields,
@@ -231,6 +281,8 @@ static void on_exchange_done(void *context, struct upstream_token *token, const 
 	struct refresh_task *task = context;
 	task->exchange = NULL;
 	if (token != NULL)
+		task->has_waited_for_secret = false;
+	if (token != NULL)
 		task_succeeded(task, token);
 	else
 		task_failed(task, err);
@@ -240,6 +292,8 @@ void refresh_task_start(struct refresh_task *task)
 {
 	heap_remove(&task->thread->heap, &task->timer);
 	task->started_ms = now_ms(task);
+	/* What it finds missing is tried as soon as it is back: refresh_task_secret_changed(). */
+	task->secrets.is_readable = secret_state_now(task->credential).is_readable;
 	struct upstream_exchange *exchange = task->upstream->start(&task->account->settings,
 		task->credential, task->thread->loop, on_exchange_done, task);
 	/* When it is NULL, on_exchange_done() was called already and has set the next date. */
@@ -249,15 +303,7 @@ void refresh_task_start(struct refresh_task *task)
 
 void refresh_task_hasten(struct refresh_task *task)
 {
-	struct refresh_thread *thread = task->thread;
-	struct account_report *report = malloc(sizeof(*report));
-	task->schedule.next_ms = now_ms(task);
-	heap_put(&thread->heap, &task->timer, task->schedule.next_ms);
-	if (report == NULL)
-		return; /* people see the old date until the exchange has ended */
-	*report = *atomic_load(&task->account->report);
-	report->next_ms = task->schedule.next_ms;
-	account_publish_report(thread->options.registry, task->account, report);
+	set_due(task, now_ms(task));
 }
 
 void refresh_task_cancel(struct refresh_task *task)
@@ -265,4 +311,86 @@ void refresh_task_cancel(struct refresh_task *task)
 	if (task->exchange != NULL)
 		task->upstream->cancel(task->exchange);
 	task->exchange = NULL;
+}
+
+/* ---- secrets that change ---- */
+
+enum haste {
+	HASTE_NONE, /* the next refresh does it */
+	HASTE_SOON,
+	HASTE_NOW,
+};
+
+/* How soon to try secrets that are other ones than before. */
+static enum haste haste_of(const struct refresh_task *task, bool is_rotated)
+{
+	const struct account_report *report = atomic_load(&task->account->report);
+	if (task->exchange != NULL)
+		return HASTE_NOW;
+	if (task->schedule.failures > 0) {
+		enum error_class class = error_class_of(report->error.code);
+		bool is_about_secrets = class == ERROR_CLASS_CREDENTIAL ||
+					class == ERROR_CLASS_CONFIGURATION ||
+					report->error.code == ERR_UNAVAILABLE;
+		/* And not where the upstream said when. */
+		return is_about_secrets && report->error.retry_after_s <= 0 ? HASTE_NOW
+									    : HASTE_NONE;
+	}
+	if (report->is_static || (report->key != NULL && report->notice[0] != '\0'))
+		return HASTE_NOW;
+	return is_rotated ? HASTE_SOON : HASTE_NONE;
+}
+
+/* Look at the secrets anew. Returns whether they may do what those of before did not. */
+static bool has_other_secrets(struct refresh_task *task, bool *is_rotated)
+{
+	const struct account_report *report = atomic_load(&task->account->report);
+	const struct secret_state before = task->secrets;
+	const struct secret_state now = secret_state_now(task->credential);
+	task->secrets = now;
+	*is_rotated = now.rotations != before.rotations;
+	if (now.versions != before.versions)
+		return true;
+	/* The same is back that could not be read. */
+	bool was_missed = !before.is_readable ||
+			  (task->schedule.failures > 0 && report->error.code == ERR_SECRET_SOURCE);
+	return now.is_readable && was_missed;
+}
+
+void refresh_task_secret_changed(struct refresh_task *task, const char *path, int64_t delay_ms)
+{
+	const char *name = task->account->settings.name;
+	const struct log_field fields[] = {{"ACCOUNT", name}, {0}};
+	int64_t now = now_ms(task);
+	int64_t due_ms = now;
+	bool is_rotated = false;
+	if (!has_other_secrets(task, &is_rotated))
+		return;
+	enum haste haste = haste_of(task, is_rotated);
+	if (haste == HASTE_NONE) {
+		log_event(LOG_LEVEL_INFO, fields,
+			"account %s: %s has changed; the next refresh uses it, in %.1f s", name,
+			path, (double)(task->schedule.next_ms - now) / 1000);
+		return;
+	}
+	refresh_task_cancel(task);
+	shared_token_forget(task->credential);
+	if (task->credential->kind->reconsider != NULL)
+		task->credential->kind->reconsider(task->credential);
+	/* A file that changes all the time is no reason to ask the upstream all the time. */
+	if (task->started_ms > 0 && task->started_ms + SCHEDULE_LEAST_MS > due_ms)
+		due_ms = task->started_ms + SCHEDULE_LEAST_MS;
+	if (haste == HASTE_SOON) {
+		if (now + delay_ms > due_ms)
+			due_ms = now + delay_ms;
+		if (task->rotation_ms > 0 &&
+			task->rotation_ms + REFRESH_TASK_ROTATION_LEAST_MS > due_ms)
+			due_ms = task->rotation_ms + REFRESH_TASK_ROTATION_LEAST_MS;
+		if (task->schedule.next_ms < due_ms)
+			due_ms = task->schedule.next_ms; /* it was due before that anyway */
+		task->rotation_ms = due_ms;
+	}
+	set_due(task, due_ms);
+	log_event(LOG_LEVEL_INFO, fields, "account %s: %s has changed; trying it in %.1f s", name,
+		path, (double)(due_ms - now) / 1000);
 }

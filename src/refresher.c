@@ -1,5 +1,7 @@
 #include "refresher.h"
 
+#include "config/watch.h"
+#include "credential/live_secret.h"
 #include "credential/shared_token.h"
 #include "refresh_task.h"
 
@@ -9,6 +11,9 @@
 /* How long to sleep while nothing is due, and while a reader still looks at something retired. */
 #define IDLE_MS 60000
 #define RECLAIM_MS 20
+
+/* Accounts whose common secret was rotated try it one after the other. */
+#define ROTATION_PACE_MS 20
 
 /* What one thread may ask of the refresher: the mailbox. Guarded by refresher.lock. */
 struct mail {
@@ -24,6 +29,7 @@ struct refresher {
 	pthread_t pthread;
 	struct refresh_task *tasks;
 	size_t task_count;
+	struct watch *watch; /* of the secrets' files; its owners are tasks */
 	pthread_mutex_t lock; /* guards mail; nothing is done while it is held */
 	pthread_cond_t answered;
 	struct mail mail;
@@ -113,6 +119,39 @@ static void serve_requests(struct refresher *refresher)
 	}
 }
 
+/* ---- secrets that change ---- */
+
+static void on_secret_changed(void *context, const char *path, void *const *owners, size_t count)
+{
+	(void)context;
+	for (size_t i = 0; i < count; i++)
+		refresh_task_secret_changed(owners[i], path, (int64_t)i * ROTATION_PACE_MS);
+}
+
+struct watching {
+	struct refresher *refresher;
+	struct refresh_task *task;
+};
+
+static void watch_secret(void *context, struct live_secret *secret, enum secret_change change)
+{
+	const struct watching *watching = context;
+	const char *path = live_secret_path(secret);
+	(void)change;
+	if (path != NULL)
+		watch_add(watching->refresher->watch, path, watching->task);
+}
+
+/* What was not told yet of files watched before is found by looking at them after this. */
+static void watch_secrets(struct refresher *refresher, struct refresh_task *tasks, size_t count)
+{
+	watch_clear(refresher->watch);
+	for (size_t i = 0; i < count; i++) {
+		struct watching watching = {refresher, &tasks[i]};
+		credential_visit_secrets(tasks[i].credential, watch_secret, &watching);
+	}
+}
+
 static void wake(void *context)
 {
 	loop_wake(((struct refresher *)context)->thread.loop);
@@ -130,6 +169,15 @@ static void inherit_login(struct refresh_task *task, struct refresh_task *before
 	login_desk_move(task->desk, task->account, task);
 }
 
+/* Look at the secrets, and whether `before` had others. */
+static bool has_other_secrets(struct refresh_task *task, const struct refresh_task *before)
+{
+	if (task->credential != before->credential)
+		return secret_state_differs(before->credential, task->credential, &task->secrets);
+	task->secrets = secret_state_now(task->credential);
+	return task->secrets.versions != before->secrets.versions;
+}
+
 /*
  * Carry over from `before` what it has for the same token. Readers of the old table still find the
  * snapshot there, but the new account owns it.
@@ -138,9 +186,14 @@ static void task_inherit(struct refresh_task *task, struct refresh_task *before)
 {
 	const struct account_report *report = atomic_load(&before->account->report);
 	task->schedule = before->schedule;
-	/* A configuration that was changed is a reason to try again now; and who asks now may have
-	 * fewer rights than who asked before. */
-	if (before->schedule.failures > 0 ||
+	bool is_rotated = has_other_secrets(task, before);
+	if (is_rotated)
+		shared_token_forget(task->credential);
+	/* A configuration that was changed is a reason to try again now, and so are a secret that
+	 * was, and a key that was ruled out; and who asks now may have fewer rights than who asked
+	 * before. */
+	if (is_rotated || before->schedule.failures > 0 ||
+		(report->key != NULL && report->notice[0] != '\0') ||
 		!account_settings_have_same_subject(
 			&task->account->settings, &before->account->settings))
 		task->schedule.next_ms = 0;
@@ -167,12 +220,15 @@ static int adopt(
 	struct account_table *old = atomic_load(&registry->table);
 	if (heap_reserve(&refresher->thread.heap, refresher->task_count + table->count) != 0)
 		return -1;
+	watch_secrets(refresher, tasks, table->count);
 	for (size_t i = 0; i < table->count; i++) {
 		const struct account_settings *settings = &tasks[i].account->settings;
 		struct refresh_task *before = find_task(refresher, old, settings->name);
 		if (before != NULL &&
 			account_settings_name_same_token(&before->account->settings, settings))
 			task_inherit(&tasks[i], before);
+		else
+			tasks[i].secrets = secret_state_now(tasks[i].credential);
 		if (before != NULL)
 			inherit_login(&tasks[i], before);
 	}
@@ -234,6 +290,7 @@ static void *refresher_main(void *context)
 		bool has_retired = epoch_reclaim(&refresher->thread.options.registry->epoch);
 		loop_run(refresher->thread.loop, time_to_wait(refresher, has_retired));
 	}
+	watch_free(refresher->watch);
 	heap_free(&refresher->thread.heap); /* before the nodes in the tasks */
 	tasks_free(refresher->tasks, refresher->task_count);
 	refresher->tasks = NULL;
@@ -251,7 +308,12 @@ struct refresher *refresher_start(const struct refresher_options *options, struc
 	pthread_mutex_init(&refresher->lock, NULL);
 	pthread_cond_init(&refresher->answered, NULL);
 	refresher->thread.loop = loop_new(options->clock, err);
-	if (refresher->thread.loop == NULL) {
+	refresher->watch =
+		refresher->thread.loop == NULL
+			? NULL
+			: watch_new(refresher->thread.loop, on_secret_changed, refresher, err);
+	if (refresher->watch == NULL) {
+		loop_free(refresher->thread.loop);
 		free(refresher);
 		return NULL;
 	}
@@ -262,6 +324,7 @@ struct refresher *refresher_start(const struct refresher_options *options, struc
 	if (failed != 0) {
 		options->registry->wake = NULL;
 		error_set_errno(err, failed, "cannot start the refresh thread");
+		watch_free(refresher->watch);
 		loop_free(refresher->thread.loop);
 		free(refresher);
 		return NULL;

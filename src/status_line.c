@@ -26,6 +26,8 @@ struct summary {
 	size_t failing;
 	const struct account *first_failing;
 	enum error_code first_error;
+	size_t spare; /* accounts of two keys that run on the second */
+	const struct account *first_spare;
 	size_t refreshing; /* under way */
 	const struct account *first_refreshing;
 	const struct account *next; /* the first that is due; NULL: none */
@@ -41,6 +43,9 @@ static void count(struct summary *summary, const struct account *account, int64_
 		summary->first_failing = account;
 		summary->first_error = report->error.code;
 	}
+	if (report->key != NULL && strcmp(report->key, "secondary_account_key") == 0 &&
+		summary->spare++ == 0)
+		summary->first_spare = account;
 	if (report->is_static)
 		return; /* it is looked at every few seconds, and not refreshed */
 	if (report->next_ms <= now_ms) {
@@ -91,6 +96,10 @@ void status_line_describe(struct registry *registry, unsigned reader, int64_t no
 		append(line->state, size, "; refresh fails for %zu: %.64s (%s)%s", summary.failing,
 			summary.first_failing->settings.name, error_code_name(summary.first_error),
 			summary.failing > 1 ? ", ..." : "");
+	if (summary.spare > 0)
+		append(line->state, size, "; secondary_account_key in use for %zu: %.64s%s",
+			summary.spare, summary.first_spare->settings.name,
+			summary.spare > 1 ? ", ..." : "");
 	describe_next(&summary, now_ms, line->next, sizeof(line->next));
 	epoch_leave(&registry->epoch, reader);
 	if (reload_error[0] != '\0')

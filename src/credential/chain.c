@@ -167,7 +167,11 @@ void chain_accepted(struct credential *credential)
 /* Which member works may be another one now. */
 static void chain_reconsider(struct credential *credential)
 {
-	((struct chain *)credential)->has_worked = false;
+	struct chain *chain = (struct chain *)credential;
+	chain->has_worked = false;
+	for (size_t i = 0; i < chain->count; i++)
+		if (chain->members[i]->kind->reconsider != NULL)
+			chain->members[i]->kind->reconsider(chain->members[i]);
 }
 
 struct credential *const *chain_members(const struct credential *credential, size_t *count)

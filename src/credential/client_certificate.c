@@ -182,6 +182,15 @@ static struct credential_call *client_certificate_ask(struct credential *credent
 		credential, &origin, &self->app, scope, loop, done, context, err);
 }
 
+static void client_certificate_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
+{
+	const struct client_certificate *self = (const struct client_certificate *)credential;
+	visit(context, self->file, SECRET_IS_ROTATED);
+	if (self->passphrase != NULL)
+		visit(context, self->passphrase, SECRET_IS_ROTATED);
+}
+
 static const char *const keys[] = {"!tenant_id", "!client_id", "!client_certificate",
 	"client_certificate_password", "send_certificate_chain", "authority", NULL};
 
@@ -191,6 +200,7 @@ const struct credential_kind credential_client_certificate = {
 	.open = client_certificate_open,
 	.ask = client_certificate_ask,
 	.cancel = assertion_grant_cancel,
+	.secrets = client_certificate_secrets,
 	.close = client_certificate_close,
 	.is_shared = true,
 };

@@ -359,6 +359,15 @@ static void device_code_leave_login(struct credential_login *wait)
 	self->login = NULL;
 }
 
+static void device_code_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
+{
+	const struct device_code *self = (const struct device_code *)credential;
+	struct live_secret *key = kept_login_key(self->kept);
+	if (key != NULL)
+		visit(context, key, SECRET_IS_RENEWED);
+}
+
 static const char *const keys[] = {
 	"authority", "tenant_id", "client_id", "refresh_token_file", "refresh_token_key", NULL};
 
@@ -371,6 +380,7 @@ const struct credential_kind credential_device_code = {
 	.cancel = device_code_cancel,
 	.login = device_code_login,
 	.leave_login = device_code_leave_login,
+	.secrets = device_code_secrets,
 	.close = device_code_close,
 	.is_shared = true,
 };

@@ -120,6 +120,13 @@ static struct credential_call *static_token_ask(struct credential *credential, c
 	return call;
 }
 
+static void static_token_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
+{
+	const struct static_token *self = (const struct static_token *)credential;
+	visit(context, self->token, SECRET_IS_RENEWED);
+}
+
 static const char *const keys[] = {"!static_token", NULL};
 
 const struct credential_kind credential_static_token = {
@@ -128,6 +135,7 @@ const struct credential_kind credential_static_token = {
 	.open = static_token_open,
 	.ask = static_token_ask,
 	.cancel = credential_cancel_ready,
+	.secrets = static_token_secrets,
 	.close = static_token_close,
 	.is_shared = true,
 	.ignores_scope = true,

@@ -46,6 +46,7 @@ struct json_object *route_account_object(const struct account *account, int64_t 
 	json_object_object_add(object, "endpoint", string_or_null(settings->endpoint));
 	json_object_object_add(object, "credential", json_object_new_string(settings->credential));
 	json_object_object_add(object, "credential_in_use", string_or_null(report->given_by));
+	json_object_object_add(object, "key_in_use", string_or_null(report->key));
 	json_object_object_add(object, "required", json_object_new_boolean(settings->is_required));
 	json_object_object_add(object, "state",
 		json_object_new_string(

@@ -41,6 +41,8 @@ struct account_report {
 	int64_t failed_on; /* Unix seconds of the last failure, or 0 */
 	struct error error; /* of the last failure; code ERR_NONE after a success */
 	const char *given_by; /* the credential that worked last, a constant; NULL before that */
+	const char *key; /* which of the account's keys worked last, where it has two: a constant,
+			  * the name in the configuration; or NULL */
 	bool is_static; /* the token cannot be refreshed */
 	char notice[256]; /* what someone should look at although all works, or "" */
 };

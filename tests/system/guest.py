@@ -106,6 +106,31 @@ write_config()
 run("systemctl", "reload", "mrtokend.service")
 wait_for_status("1 of 1 accounts")
 
+# ---- the credential is refreshed, as newer versions of systemd do: files are put in its place ----
+
+
+def put_credential(content):
+    directory = pathlib.Path("/run/credentials/mrtokend.service")
+    run("mount", "-o", "remount,rw", directory)
+    present = directory / "anchors-key"
+    new = directory / "new"
+    run("cp", "--preserve=all", present, new)
+    new.chmod(0o600)
+    new.write_text(content + "\n")
+    new.chmod(stat.S_IMODE(present.stat().st_mode))
+    new.rename(present)
+    run("mount", "-o", "remount,ro", directory)
+
+
+before_rotation = show()["MainPID"]
+put_credential("d3Jvbmcta2V5LW9mLXRoZS1ib290ZWQtc3lzdGVtLTE=")
+wait_for_status("refresh fails for 1: anchors (denied)")
+seen["token_after_wrong_key"] = curl("renderer", "mrtoken", path="/v1/token")
+put_credential(key)
+wait_for("a token", lambda: "denied" not in show()["StatusText"])
+seen["token_after_right_key"] = curl("renderer", "mrtoken", path="/v1/token")
+seen["is_same_process"] = show()["MainPID"] == before_rotation
+
 # ---- a crash ----
 
 os.kill(int(show()["MainPID"]), signal.SIGKILL)

@@ -96,6 +96,13 @@ def test_bad_reload_is_logged_and_changes_nothing(seen):
     assert seen["token_after_bad_reload"]["body"] == seen["token"]["body"]
 
 
+def test_a_refreshed_credential_is_tried_without_a_restart_or_a_reload(seen):
+    assert seen["token_after_wrong_key"]["body"] == seen["token"]["body"]
+    assert seen["token_after_right_key"]["body"] != seen["token"]["body"]
+    assert claims(seen["token_after_right_key"])["aid"] == ACCOUNT_ID
+    assert seen["is_same_process"]
+
+
 def test_crash_is_mended_while_clients_wait(seen):
     assert seen["after_crash"]["status"] == 200, seen["after_crash"]
     assert seen["restarted"]["NRestarts"] == "1"

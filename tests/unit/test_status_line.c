@@ -123,6 +123,26 @@ START_TEST(tells_what_fails_and_when_it_is_tried_again)
 }
 END_TEST
 
+START_TEST(tells_whose_second_key_is_in_use)
+{
+	scene_open(3);
+	for (size_t i = 0; i < 3; i++)
+		give_token(i, 12 * HOUR_MS);
+	atomic_load(&accounts[0]->report)->key = "account_key";
+	ck_assert_str_eq(line_at(NOW_MS, ""),
+		"3 of 3 accounts have a valid token; next refresh in 12 h (anchors)");
+	atomic_load(&accounts[1]->report)->key = "secondary_account_key";
+	ck_assert_str_eq(line_at(NOW_MS, ""),
+		"3 of 3 accounts have a valid token; secondary_account_key in use for 1: "
+		"rendering; next refresh in 12 h (anchors)");
+	atomic_load(&accounts[2]->report)->key = "secondary_account_key";
+	ck_assert_str_eq(line_at(NOW_MS, ""),
+		"3 of 3 accounts have a valid token; secondary_account_key in use for 2: "
+		"rendering, ...; next refresh in 12 h (anchors)");
+	registry_destroy(&registry);
+}
+END_TEST
+
 START_TEST(tells_of_a_token_that_has_expired)
 {
 	scene_open(1);
@@ -189,6 +209,7 @@ START_TEST(the_longest_words_fit)
 END_TEST
 
 UNIT_MAIN("status_line", tells_the_next_refresh_and_whose_it_is, tells_what_is_refreshed_now,
-	tells_what_fails_and_when_it_is_tried_again, tells_of_a_token_that_has_expired,
-	tells_of_a_reload_that_failed, has_no_next_action_where_there_is_none,
+	tells_what_fails_and_when_it_is_tried_again, tells_whose_second_key_is_in_use,
+	tells_of_a_token_that_has_expired, tells_of_a_reload_that_failed,
+	has_no_next_action_where_there_is_none,
 	time_alone_changes_the_part_that_is_told_now_and_then, the_longest_words_fit)
