@@ -108,18 +108,22 @@ static bool may_be_of_clock(const struct error *err)
 	       err->retry_after_s <= 0;
 }
 
+static int64_t seconds_of(int64_t ms)
+{
+	return ((ms < 0 ? -ms : ms) + 500) / 1000;
+}
+
 static void log_clock_change(const struct clock_change *change)
 {
 	if (change->slept_ms > CLOCK_SLACK_MS)
 		log_notice("the machine has slept for %" PRId64
 			   " s; what was due meanwhile is refreshed now",
-			change->slept_ms / 1000);
+			seconds_of(change->slept_ms));
 	if (change->set_by_ms > CLOCK_SLACK_MS || change->set_by_ms < -CLOCK_SLACK_MS)
 		log_notice("the clock was set %s by %" PRId64
 			   " s; tokens and their schedule stay as they are, and what failed tries "
 			   "again now",
-			change->set_by_ms > 0 ? "forward" : "back",
-			(change->set_by_ms > 0 ? change->set_by_ms : -change->set_by_ms) / 1000);
+			change->set_by_ms > 0 ? "forward" : "back", seconds_of(change->set_by_ms));
 }
 
 /* What is due by CLOCK_BOOTTIME is found by the loop, which goes round because of this. */

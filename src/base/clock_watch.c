@@ -52,8 +52,8 @@ int clock_watch_start(struct clock_watch *watch, struct loop *loop, struct error
 {
 	const struct itimerspec never = {.it_value = {.tv_sec = NEVER_S}};
 	int fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
-	if (fd < 0 || timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never,
-			      NULL) != 0) {
+	if (fd < 0 || timerfd_settime(
+			      fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL) != 0) {
 		error_set_errno(err, errno, "cannot watch the clock");
 		if (fd >= 0)
 			close(fd);

@@ -118,7 +118,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd_conn
 		*request_context = connection;
 		if (connection->phase != CONNECTION_CLOSING)
 			connection_enter(
-				&hall->connections, connection, CONNECTION_BUSY, request.now_ms);
+				&hall->connections, connection, CONNECTION_BUSY, hall->now_ms);
 		if (!has_body(mhd_connection))
 			return MHD_YES;
 		hall->next_number++;

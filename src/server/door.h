@@ -22,7 +22,7 @@ struct hall {
 	struct connections connections;
 	struct page pages[PAGE_COUNT];
 	uint64_t next_number; /* of a request; unlike any other of this process */
-	int64_t now_ms; /* as the loop woke up; CLOCK_BOOTTIME */
+	int64_t now_ms; /* as the loop woke up; CLOCK_BOOTTIME without what it missed */
 };
 
 struct door;

@@ -101,8 +101,7 @@ int timerfd_create(clockid_t clock, int flags)
 	return fd;
 }
 
-int timerfd_settime(
-	int fd, int flags, const struct itimerspec *wanted, struct itimerspec *before)
+int timerfd_settime(int fd, int flags, const struct itimerspec *wanted, struct itimerspec *before)
 {
 	if (fd != steps_fd)
 		return (int)syscall(SYS_timerfd_settime, fd, flags, wanted, before);

@@ -228,3 +228,17 @@ def not_expired(answer, before):
     if answer.status == 200 and answer.json()["expires_on"] <= before:
         return f"expired at {answer.json()['expires_on']}, asked at {before}"
     return None
+
+
+def test_a_kept_connection_outlives_a_process_that_was_stopped(start, clock):
+    running = start()
+    connection = running.connect()
+    connection.request("GET", "/healthz")
+    connection.getresponse().read()
+    running.send_signal(signal.SIGSTOP)
+    connection.request("GET", "/v1/token")  # while nobody serves, and until after the idle time
+    clock.sleep(300, is_told=False)
+    running.send_signal(signal.SIGCONT)
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()[:1]) == (200, b"{")
+    connection.close()
