@@ -172,6 +172,19 @@ static size_t take_header(char *bytes, size_t size, size_t count, void *context)
 	return len;
 }
 
+/*
+ * A new connection is made, perhaps because the one that was kept had died. What libcurl said of
+ * that one would stand there as the reason of whatever goes wrong now.
+ */
+static int forget_error(void *context, curl_socket_t fd, curlsocktype purpose)
+{
+	struct http_flight *flight = context;
+	(void)fd;
+	(void)purpose;
+	flight->curl_error[0] = '\0';
+	return CURL_SOCKOPT_OK;
+}
+
 static bool flight_configure(struct http_flight *flight)
 {
 	CURL *easy = flight->easy;
@@ -207,6 +220,8 @@ static bool flight_configure(struct http_flight *flight)
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, flight);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, flight->curl_error);
+	curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, forget_error);
+	curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, flight);
 	curl_easy_setopt(easy, CURLOPT_SHARE, flight->client->share);
 	if (curl_easy_setopt(easy, CURLOPT_URL, flight->url) != CURLE_OK ||
 		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,

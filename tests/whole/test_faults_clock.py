@@ -84,7 +84,7 @@ def test_a_step_is_told_with_its_size(start, clock):
 
 def test_a_step_of_milliseconds_is_not_told(start, clock):
     running = start()
-    clock.set(0.5)
+    clock.set(0.3)
     clock.set(HOUR_S)
     running.wait_for_log(" set forward by 3600 s")
     assert running.log().count("the clock was set") == 1
