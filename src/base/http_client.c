@@ -415,8 +415,9 @@ static void call_broken(struct http_flight *flight, CURLcode result)
 {
 	struct error err = ERROR_INIT;
 	const char *origin = flight->origin->name;
-	const char *reason =
-		flight->curl_error[0] != '\0' ? flight->curl_error : curl_easy_strerror(result);
+	const char *reason = flight->curl_error;
+	if (reason[0] == '\0')
+		reason = http_trust_reason(flight->easy, result);
 	if (flight->is_too_long)
 		error_set(&err, ERR_UPSTREAM_FORMAT,
 			"%s answered with more than the %zu bytes that an answer may have", origin,

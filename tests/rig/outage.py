@@ -45,15 +45,18 @@ class Fault:
     account_id: str = ""
 
 
-def emulated(code, status=None, message="", retry_s=QUICK_S, is_mended_by_time=True, **members):
+def emulated(members, code, status=None, message="", retry_s=QUICK_S, is_mended_by_time=True):
     """A fault that the emulator makes: the members of POST /v1/faults."""
 
     def begin(outage, fault):
-        outage.emulator.add_fault(**members, account=fault.account_id, count=0)
+        added = outage.emulator.add_fault(**members, account=fault.account_id, count=0)
+        numbers.append(added["number"])
 
-    return Fault(
-        begin, lambda outage, fault: None, code, status, message, None, retry_s, is_mended_by_time
-    )
+    def end(outage, fault):
+        outage.emulator.delete_fault(numbers.pop())
+
+    numbers = []
+    return Fault(begin, end, code, status, message, None, retry_s, is_mended_by_time)
 
 
 class Client:
@@ -156,7 +159,6 @@ class Outage:
 
     def _recover(self):
         mark = self._mark
-        self.emulator.clear_faults()
         for fault in self.faults.values():
             if fault.is_mended_by_time:
                 self.daemon.wait_for_token(fault.name, mark)

@@ -17,7 +17,7 @@ def status(number, code, headers=None, **expected):
     members = {"action": "status", "status": number}
     if headers:
         members["headers"] = headers
-    return emulated(code, number, f" answered {number}\\b", **expected, **members)
+    return emulated(members, code, number, f" answered {number}\\b", **expected)
 
 
 def date_in(seconds):

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.plain_build
 CERTIFICATES = {
     "expired": (lambda ours, other: ours.server(from_days=-30, to_days=-1), "expired"),
     "not yet valid": (lambda ours, other: ours.server(from_days=5), "not yet valid"),
-    "of another host": (lambda ours, other: ours.server("sts.localhost"), "127.0.0.1"),
+    "of another host": (lambda ours, other: ours.server("sts.localhost"), "another host"),
     "of a stranger": (lambda ours, other: other.server(), "certificate"),
 }
 
