@@ -244,42 +244,30 @@ class Chaos:
         time.sleep(self._random.uniform(0, 1))
         steps[1]()
 
-    def _disturbed(self, act):
-        """Do what cuts exchanges or delays answers."""
-        self._ledger.disturb()
-        act()
-        self._ledger.disturb()
-
     def _reload(self):
-        self._disturbed(self._daemon.reload)
+        with self._ledger.disturbed():
+            self._daemon.reload()
 
     def _kill(self):
-        def act():
+        with self._ledger.disturbed():
             self._daemon.kill()
             kept_at = self._daemon.stored_at if self._store != "off" else None
             self._ledger.lose_tokens(kept_at)
             time.sleep(self._random.uniform(0, 0.5))
             self._daemon.start()
 
-        self._disturbed(act)
-
     def _pause(self):
-        def act():
+        with self._ledger.disturbed():
             self._daemon.send_signal(signal.SIGSTOP)
             time.sleep(self._random.choice([0.1, 1, 3, 12]))
             self._daemon.send_signal(signal.SIGCONT)
 
-        self._disturbed(act)
-
     def _pause_service(self):
         """Connections stay open, and nobody answers."""
-
-        def act():
+        with self._ledger.disturbed():
             os.kill(self._emulator.pid, signal.SIGSTOP)
             time.sleep(self._random.uniform(0.5, 4))
             os.kill(self._emulator.pid, signal.SIGCONT)
-
-        self._disturbed(act)
 
     def _set_clock(self):
         """Anywhere within a day of the truth."""
@@ -287,16 +275,13 @@ class Chaos:
         self._clock.set(wanted - self._clock.realtime_s)
 
     def _sleep(self):
-        """The daemon's world first: it believes no token to live longer than it does."""
-        seconds = self._random.uniform(1, 25)
-
-        def act():
-            self._clock.sleep(seconds)
-            offset_s = int(self._clock.boottime_s)
+        """The service's clock first: what it gives from then on lives as long as it says."""
+        seconds = self._random.randint(1, 25)
+        with self._ledger.disturbed(is_sleep=True):
+            offset_s = int(self._clock.boottime_s) + seconds
             self._emulator.change_settings(date_offset_s=offset_s)
-            self._ledger.move_clock(offset_s - (self._ledger.now_s() - time.time()))
-
-        self._disturbed(act)
+            self._clock.sleep(seconds)
+            self._ledger.move_clock(seconds)
 
 
 # ---- the whole -----------------------------------------------------------------------------------
@@ -379,8 +364,8 @@ def soak(arguments, directory):
         before = measure(daemon)
         chaos.run(began + arguments.minutes * 60)
         emulator.clear_faults()
-        ledger.disturb()
-        daemon.reload()
+        with ledger.disturbed():
+            daemon.reload()
         wait_until_all_serve(daemon, ledger)
         after = measure(daemon)
         for thread in [*pollers, watcher]:
