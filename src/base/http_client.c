@@ -173,16 +173,27 @@ static size_t take_header(char *bytes, size_t size, size_t count, void *context)
 }
 
 /*
- * A new connection is made, perhaps because the one that was kept had died. What libcurl said of
- * that one would stand there as the reason of whatever goes wrong now.
+ * Another connection is about to be made, perhaps because the one that was kept had died. What
+ * libcurl said of that one would stand there as the reason of whatever goes wrong now.
  */
-static int forget_error(void *context, curl_socket_t fd, curlsocktype purpose)
+static int forget_error(struct http_flight *flight)
 {
-	struct http_flight *flight = context;
+	flight->curl_error[0] = '\0';
+	return 0;
+}
+
+static int on_resolve(void *state, void *reserved, void *context)
+{
+	(void)state;
+	(void)reserved;
+	return forget_error(context);
+}
+
+static int on_socket(void *context, curl_socket_t fd, curlsocktype purpose)
+{
 	(void)fd;
 	(void)purpose;
-	flight->curl_error[0] = '\0';
-	return CURL_SOCKOPT_OK;
+	return forget_error(context);
 }
 
 static bool flight_configure(struct http_flight *flight)
@@ -220,7 +231,9 @@ static bool flight_configure(struct http_flight *flight)
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, flight);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, flight->curl_error);
-	curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, forget_error);
+	curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolve);
+	curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, flight);
+	curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
 	curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, flight);
 	curl_easy_setopt(easy, CURLOPT_SHARE, flight->client->share);
 	if (curl_easy_setopt(easy, CURLOPT_URL, flight->url) != CURLE_OK ||
