@@ -11,7 +11,7 @@ import time
 import typing
 
 from rig.clock import ShiftedClock
-from rig.daemon import Answer, Daemon, account_keys, configuration
+from rig.daemon import Answer, Daemon, account_keys, configuration, entra_keys
 
 DAY_S = 86400
 DUE_S = 15 * 3600  # half a day and its tenth of jitter are over, and nine hours are left
@@ -30,6 +30,7 @@ class Fault:
     retry_s      least and most seconds until the next try, as told
     is_mended_by_time  whether it recovers alone; else a reload does it
     keys         further keys of the account
+    is_entra     it serves a token of Entra itself, by an app's secret
     """
 
     begin: typing.Callable
@@ -41,6 +42,7 @@ class Fault:
     retry_s: tuple = QUICK_S
     is_mended_by_time: bool = True
     keys: dict = dataclasses.field(default_factory=dict)
+    is_entra: bool = False
     name: str = ""
     account_id: str = ""
 
@@ -95,7 +97,8 @@ class Client:
         if answer.status != 200:
             return f"{answer.status} {answer.body!r}"
         found = answer.json()
-        return None if found["account_id"] == account_id else f"the token of {found['account_id']}"
+        owner = found.get("account_id")
+        return None if owner == account_id else f"the token of {owner}"
 
     def __enter__(self):
         self._thread.start()
@@ -124,16 +127,22 @@ class Outage:
         for i, (name, fault) in enumerate(faults.items()):
             fault.name = f"fault-{i}"
             fault.account_id = f"7f1c3c5e-0000-4000-8003-{i:012x}"
-            emulator.put_account(fault.account_id, key)
-            sections[fault.name] = account_keys(
-                emulator, key_file, fault.account_id, **fault.keys
-            )
+            sections[fault.name] = self._section(fault, key, key_file)
         config = configuration(emulator, sections)
         if ca_file is not None:
             config = config.replace(emulator.ca_file, str(ca_file))
         environment = {**self.clock.environment, **(environment or {})}
         self.daemon = Daemon(directory, config, environment=environment, wrap=wrap)
-        self.client = Client(self.daemon, {f.name: f.account_id for f in faults.values()})
+        accounts = {f.name: None if f.is_entra else f.account_id for f in faults.values()}
+        self.client = Client(self.daemon, accounts)
+
+    def _section(self, fault, key, key_file):
+        if fault.is_entra:
+            self.emulator.put_app(fault.account_id, secrets=[key])
+            secret = {"credential": "client_secret", "client_secret": f"file:{key_file}"}
+            return entra_keys(self.emulator, client_id=fault.account_id, **secret)
+        self.emulator.put_account(fault.account_id, key)
+        return account_keys(self.emulator, key_file, fault.account_id, **fault.keys)
 
     def run(self):
         self.daemon.start()
@@ -192,8 +201,11 @@ class Outage:
         assert error["status"] == fault.status, error["message"]
         assert error["upstream_code"] == fault.upstream_code
         assert re.search(fault.message, error["message"]), error["message"]
-        assert account["endpoint"] in error["message"]
-        if fault.status is not None:
+        assert fault.is_entra or account["endpoint"] in error["message"]
+        if fault.is_entra and fault.status is not None:
+            assert re.fullmatch("[0-9a-f-]{36}", error["correlation_id"])
+            assert error["correlation_id"] in error["message"]
+        elif fault.status is not None:
             assert re.fullmatch(r"[A-Za-z0-9+/]{22}\.0", error["correlation_vector"])
             assert error["correlation_vector"] in error["message"]
         else:
@@ -214,7 +226,10 @@ class Outage:
         level = "warning" if code in TIME_MENDS else "error"
         assert code in fault.code.split("|")
         assert line.startswith(f"mrtokend: {level}: "), line
-        assert f"account {fault.name} ({fault.account_id}): refresh failed (failure 1 in" in line
+        assert re.search(
+            rf"account {fault.name} \([^)]+\): refresh failed \(failure 1 in a row\): ", line
+        )
+        assert fault.upstream_code is None or f" UPSTREAM_CODE={fault.upstream_code}" in line
         assert re.search(fault.message, line), line
         left = int(re.search(r"the present token lives (\d+) s more", line)[1])
         assert DAY_S - DUE_S - 120 < left <= DAY_S - DUE_S
