@@ -1,8 +1,9 @@
 """What the soak knows to be true, and so whether an answer of the daemon is right.
 
-All times are those of the emulated service, in seconds: what a token's expiry is measured by. A token
-that was seen served must be served until it expires. So must one that the service gave, if nothing
-disturbed its way. Without either, an account may be without a token, and 503 is a right answer.
+Times are those of the emulated service, in seconds, since a token's expiry is measured by them; those
+named wall are this host's. A token that was seen served must be served until it ends. So must one that
+the service gave, if nothing disturbed its way. Without either, an account may be without a token, and
+503 is a right answer.
 """
 
 import contextlib
@@ -13,19 +14,33 @@ import time
 
 import jwt
 
-# The daemon ends a token early: Date has whole seconds and may be as old as the request.
+# The daemon ends a token early by this and by as long as its exchange took, for it cannot know when
+# in that time the service looked at its clock, which counts whole seconds.
 EARLY_S = 2.5
 # From an answer of the service to the token that is served, on a machine that is busy.
 ARRIVAL_S = 3.0
+# An exchange takes no longer, unless something slow is in its way.
+EXCHANGE_S = 8.0
 WHILE = "503 while there is a token"
+
+
+@dataclasses.dataclass
+class Token:
+    account: str
+    given_s: int
+    expiry: int
+    seen_wall: float
+    offset_s: float  # of the service's clock, when it was seen
+    is_settled: bool = False  # it is known how long it must be served
 
 
 @dataclasses.dataclass
 class Claim:
     """A token must be there from one time to the other."""
 
+    given_s: int
     from_s: float
-    until_s: float
+    until_s: float  # 0 while that is not known
     noted_at: float  # time.monotonic()
 
 
@@ -38,7 +53,9 @@ class Ledger:
         self._key = public_key
         self._lock = threading.Lock()
         self._claims = {name: None for name in accounts}
-        self._checked = {}  # token: (account identifier, expiry)
+        self._tokens = {}  # as text: Token
+        self._given_walls = {name: [] for name in accounts}  # when it was asked for each
+        self._slow = []  # what lengthens exchanges: [wall of its begin, of its end]
         self._offset_s = 0.0
         self._last_ok = {}
         self._disturbed_at = time.monotonic()
@@ -63,16 +80,21 @@ class Ledger:
             self._offset_s += by_s
 
     @contextlib.contextmanager
-    def disturbed(self, is_sleep=False):
+    def disturbed(self, is_slow=False, is_sleep=False):
         """Something happens that delays answers or cuts exchanges.
 
+        is_slow   it lengthens exchanges
         is_sleep  the clocks of daemon, service and ledger move, one after the other
         """
+        span = [time.time(), float("inf")]
         with self._lock:
             self._disturb(is_sleep)
+            if is_slow:
+                self._slow.append(span)
         yield
         with self._lock:
             self._disturb(False)
+            span[1] = time.time()
 
     def _disturb(self, is_sleep):
         self.disturbances += 1  # odd: it is under way
@@ -93,45 +115,72 @@ class Ledger:
         with self._lock:
             self.wrong.append(sentence)
 
-    def _open(self, token):
-        """Account identifier and expiry of a token signed by the service. Raises ValueError."""
-        found = self._checked.get(token)
-        if found is None:
+    def _open(self, text):
+        """The token, which must be signed by the service. Raises ValueError."""
+        token = self._tokens.get(text)
+        if token is None:
+            unchecked = ("aud", "exp", "iat", "nbf")
+            options = {f"verify_{claim}": False for claim in unchecked}
             try:
-                claims = jwt.decode(
-                    token,
-                    self._key,
-                    algorithms=["RS256"],
-                    options={
-                        "verify_aud": False,
-                        "verify_exp": False,
-                        "verify_iat": False,
-                        "verify_nbf": False,
-                    },
+                claims = jwt.decode(text, self._key, algorithms=["RS256"], options=options)
+                token = Token(
+                    claims["aid"], claims["iat"], claims["exp"], time.time(), self._offset_s
                 )
-                found = (claims["aid"], claims["exp"])
             except (jwt.PyJWTError, KeyError) as error:
                 raise ValueError(f"no token of the service: {error!r}") from None
-            self._checked[token] = found
+            self._tokens[text] = token
             self.tokens_seen += 1
-        return found
+        return token
 
-    def note_exchange(self, name, answered_s, lifetime_s):
-        """The service gave the account a token, and nothing is known to be in its way."""
+    def note_exchange(self, name, asked_wall, lifetime_s):
+        """The service gave the account a token.
+
+        lifetime_s  of that token; None: something is in its way, so that it may not arrive
+        """
         with self._lock:
-            if time.monotonic() - self._disturbed_at < ARRIVAL_S:
-                return
-            self._note(name, answered_s + ARRIVAL_S, answered_s + lifetime_s - EARLY_S)
+            self._given_walls[name].append(asked_wall)
+            is_calm = time.monotonic() - self._disturbed_at >= ARRIVAL_S
+            asked_s = asked_wall + self._offset_s
+            if lifetime_s is not None and is_calm:
+                until_s = asked_s + lifetime_s - EARLY_S
+                self._claim(name, int(asked_s), asked_s + ARRIVAL_S, until_s)
 
-    def _note(self, name, from_s, until_s):
+    def settle(self):
+        """Find out how long the tokens that were seen must be served. Call it now and then."""
+        with self._lock:
+            for token in self._tokens.values():
+                if not token.is_settled:
+                    self._settle(token)
+
+    def _settle(self, token):
+        name = next(name for name, account in self._accounts.items() if account == token.account)
+        given_wall = token.given_s - token.offset_s
+        asked_walls = [
+            wall
+            for wall in self._given_walls[name]
+            if given_wall - EXCHANGE_S <= wall <= given_wall + 1.1
+        ]
+        if not asked_walls:
+            token.is_settled = time.time() - token.seen_wall > 5
+            return
+        token.is_settled = True
+        asked_wall = min(asked_walls)
+        for began, ended in self._slow:
+            if began <= token.seen_wall and ended >= asked_wall - EXCHANGE_S:
+                return
         claim = self._claims[name]
-        if claim is None:
-            self._claims[name] = Claim(from_s, until_s, time.monotonic())
-        elif until_s > claim.until_s:
-            # The one before bridges the time until this one is there, unless it ends sooner.
-            from_s = claim.from_s if from_s <= claim.until_s else from_s
-            self._claims[name] = Claim(from_s, until_s, claim.noted_at)
-            self._claims[name].noted_at = time.monotonic()
+        if claim is not None and claim.given_s == token.given_s and claim.until_s == 0:
+            lifetime_s = token.expiry - token.given_s
+            claim.until_s = asked_wall + token.offset_s + lifetime_s - EARLY_S
+
+    def _claim(self, name, given_s, from_s, until_s):
+        """A newer token takes the place of the one before, also if it ends sooner."""
+        before = self._claims[name]
+        if before is not None and given_s <= before.given_s:
+            return
+        if before is not None and from_s <= before.until_s:
+            from_s = before.from_s
+        self._claims[name] = Claim(given_s, from_s, until_s, time.monotonic())
 
     def judge(self, name, asked, status, headers, body, token):
         """An answer for an account.
@@ -163,21 +212,21 @@ class Ledger:
 
     def _judge_token(self, name, asked_s, received_s, is_calm, token):
         try:
-            account, expiry = self._open(token)
+            found = self._open(token)
         except ValueError as error:
             return str(error)
-        if account != self._accounts[name]:
-            return f"the token of {account}"
-        if expiry <= asked_s:
-            return f"a token that expired at {expiry}, asked for at {asked_s:.3f}"
-        if is_calm and expiry <= received_s - 1:
-            return f"a token that expired at {expiry}, received at {received_s:.3f}"
+        if found.account != self._accounts[name]:
+            return f"the token of {found.account}"
+        if found.expiry <= asked_s:
+            return f"a token that expired at {found.expiry}, asked for at {asked_s:.3f}"
+        if is_calm and found.expiry <= received_s - 1:
+            return f"a token that expired at {found.expiry}, received at {received_s:.3f}"
         last = self._last_ok.get(name)
         if last is not None and received_s - last > self.longest_gap_s:
             self.longest_gap_s, self.gap_account = received_s - last, name
         self._last_ok[name] = received_s
-        if is_calm:
-            self._note(name, received_s, expiry - EARLY_S)
+        if is_calm and not found.is_settled:
+            self._claim(name, found.given_s, received_s, 0)
         return None
 
     def _judge_refusal(self, name, asked_s, received_s, status, headers, body):
