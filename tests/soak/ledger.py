@@ -31,7 +31,8 @@ class Token:
     expiry: int
     seen_wall: float
     offset_s: float  # of the service's clock, when it was seen
-    is_settled: bool = False  # it is known how long it must be served
+    is_settled: bool = False  # it is known how long it must be served:
+    until_s: float = 0  # or 0, if that cannot be known
 
 
 @dataclasses.dataclass
@@ -166,16 +167,16 @@ class Ledger:
         token.is_settled = True
         asked_wall = min(asked_walls)
         for began, ended in self._slow:
-            if began <= token.seen_wall and ended >= asked_wall - EXCHANGE_S:
+            if began <= token.seen_wall and ended >= asked_wall - 1:
                 return
-        claim = self._claims[name]
-        if claim is not None and claim.given_s == token.given_s and claim.until_s == 0:
-            lifetime_s = token.expiry - token.given_s
-            claim.until_s = asked_wall + token.offset_s + lifetime_s - EARLY_S
+        lifetime_s = token.expiry - token.given_s
+        token.until_s = asked_wall + token.offset_s + lifetime_s - EARLY_S
 
     def _claim(self, name, given_s, from_s, until_s):
         """A newer token takes the place of the one before, also if it ends sooner."""
         before = self._claims[name]
+        if before is not None and given_s == before.given_s and before.until_s == 0:
+            before.until_s = until_s
         if before is not None and given_s <= before.given_s:
             return
         if before is not None and from_s <= before.until_s:
@@ -225,8 +226,8 @@ class Ledger:
         if last is not None and received_s - last > self.longest_gap_s:
             self.longest_gap_s, self.gap_account = received_s - last, name
         self._last_ok[name] = received_s
-        if is_calm and not found.is_settled:
-            self._claim(name, found.given_s, received_s, 0)
+        if is_calm:
+            self._claim(name, found.given_s, received_s, found.until_s)
         return None
 
     def _judge_refusal(self, name, asked_s, received_s, status, headers, body):
