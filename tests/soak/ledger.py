@@ -21,6 +21,8 @@ EARLY_S = 2.5
 ARRIVAL_S = 3.0
 # An exchange takes no longer, unless something slow is in its way.
 EXCHANGE_S = 8.0
+# A pause that ended so long before may have held up a request on its way.
+HELD_UP_S = 1.0
 WHILE = "503 while there is a token"
 
 
@@ -56,7 +58,7 @@ class Ledger:
         self._claims = {name: None for name in accounts}
         self._tokens = {}  # as text: Token
         self._given_walls = {name: [] for name in accounts}  # when it was asked for each
-        self._slow = []  # what lengthens exchanges: [wall of its begin, of its end]
+        self._slow = []  # what lengthens exchanges: [wall of its begin, of its end, by how much]
         self._offset_s = 0.0
         self._last_ok = {}
         self._disturbed_at = time.monotonic()
@@ -81,21 +83,28 @@ class Ledger:
             self._offset_s += by_s
 
     @contextlib.contextmanager
-    def disturbed(self, is_slow=False, is_sleep=False):
+    def disturbed(self, is_slow=False, sleeps_s=0):
         """Something happens that delays answers or cuts exchanges.
 
-        is_slow   it lengthens exchanges
-        is_sleep  the clocks of daemon, service and ledger move, one after the other
+        is_slow   it lengthens exchanges by the time that it takes
+        sleeps_s  the clocks of service, daemon and ledger move so far, one after the other; the
+                  function that it yields is called before that of the daemon does
         """
-        span = [time.time(), float("inf")]
+        span = [time.time(), float("inf"), 0.0]
         with self._lock:
-            self._disturb(is_sleep)
-            if is_slow:
+            self._disturb(sleeps_s > 0)
+            if is_slow or sleeps_s > 0:
                 self._slow.append(span)
-        yield
+
+        def wake_up():
+            span[1] = time.time()
+
+        yield wake_up
         with self._lock:
             self._disturb(False)
-            span[1] = time.time()
+            if not sleeps_s:
+                span[1] = time.time() + HELD_UP_S
+            span[2] = span[1] - span[0] + sleeps_s
 
     def _disturb(self, is_sleep):
         self.disturbances += 1  # odd: it is under way
@@ -164,13 +173,13 @@ class Ledger:
         if not asked_walls:
             token.is_settled = time.time() - token.seen_wall > 5
             return
-        token.is_settled = True
         asked_wall = min(asked_walls)
-        for began, ended in self._slow:
-            if began <= token.seen_wall and ended >= asked_wall - 1:
-                return
-        lifetime_s = token.expiry - token.given_s
-        token.until_s = asked_wall + token.offset_s + lifetime_s - EARLY_S
+        slow = [s for s in self._slow if s[0] <= token.seen_wall and s[1] >= asked_wall]
+        if any(ended == float("inf") for _, ended, _ in slow):
+            return
+        token.is_settled = True
+        token.until_s = asked_wall + token.offset_s + (token.expiry - token.given_s) - EARLY_S
+        token.until_s -= sum(by_s for _, _, by_s in slow)
 
     def _claim(self, name, given_s, from_s, until_s):
         """A newer token takes the place of the one before, also if it ends sooner."""

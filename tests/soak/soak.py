@@ -277,9 +277,10 @@ class Chaos:
     def _sleep(self):
         """The service's clock first: what it gives from then on lives as long as it says."""
         seconds = self._random.randint(1, 25)
-        with self._ledger.disturbed(is_slow=True, is_sleep=True):
+        with self._ledger.disturbed(sleeps_s=seconds) as wake_up:
             offset_s = int(self._clock.boottime_s) + seconds
             self._emulator.change_settings(date_offset_s=offset_s)
+            wake_up()
             self._clock.sleep(seconds)
             self._ledger.move_clock(seconds)
 
