@@ -15,8 +15,9 @@ import time
 import jwt
 
 # The daemon ends a token early by this and by as long as its exchange took, for it cannot know when
-# in that time the service looked at its clock, which counts whole seconds.
-EARLY_S = 2.5
+# in that time the service looked at its clock, which counts whole seconds. And so it is not known to
+# the second which of two exchanges gave a token.
+EARLY_S = 3.5
 # From an answer of the service to the token that is served, on a machine that is busy.
 ARRIVAL_S = 3.0
 # An exchange takes no longer, unless something slow is in its way.
@@ -173,7 +174,7 @@ class Ledger:
         if not asked_walls:
             token.is_settled = time.time() - token.seen_wall > 5
             return
-        asked_wall = min(asked_walls)
+        asked_wall = max(asked_walls)  # those before were cut, or gave another token
         slow = [s for s in self._slow if s[0] <= token.seen_wall and s[1] >= asked_wall]
         if any(ended == float("inf") for _, ended, _ in slow):
             return
