@@ -4,9 +4,11 @@ Nothing of this host's clock is touched: a small library, preloaded into the dae
 kernel tells, and passes on the kernel's notice of a step.
 """
 
+import atexit
 import functools
 import os
 import pathlib
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -18,6 +20,7 @@ SOURCE = pathlib.Path(__file__).parent / "shifted_clock.c"
 def library():
     """The library, built once for each process of tests."""
     directory = pathlib.Path(tempfile.mkdtemp(prefix="mrtokend-clock-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
     built = directory / "shifted_clock.so"
     command = ["gcc", "-std=gnu11", "-O1", "-Wall", "-Werror", "-shared", "-fPIC"]
     subprocess.run([*command, "-o", built, SOURCE, "-ldl"], check=True)
