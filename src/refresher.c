@@ -1,10 +1,14 @@
 #include "refresher.h"
 
+#include "base/clock_watch.h"
+#include "base/log.h"
+#include "base/random.h"
 #include "config/watch.h"
 #include "credential/live_secret.h"
 #include "credential/shared_token.h"
 #include "refresh_task.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -14,6 +18,13 @@
 
 /* Accounts whose common secret was rotated try it one after the other. */
 #define ROTATION_PACE_MS 20
+
+/* What the clock is moved by without a word: a time service does so all the time. */
+#define CLOCK_SLACK_MS 1000
+/* An exchange that was under way in a sleep longer than this is begun anew: nobody answers it. */
+#define SLEEP_SLACK_MS 5000
+/* Within what time those that failed because of the clock try again. */
+#define CLOCK_RETRY_MS 1000
 
 /* What one thread may ask of the refresher: the mailbox. Guarded by refresher.lock. */
 struct mail {
@@ -34,6 +45,7 @@ struct refresher {
 	pthread_cond_t answered;
 	struct mail mail;
 	struct heartbeat heartbeat;
+	struct clock_watch clock_watch;
 };
 
 static struct refresher *refresher_of(const struct refresh_task *task)
@@ -98,6 +110,71 @@ static void begin_login(struct refresh_task *task)
 		task->desk = login_desk_new(&options, task->account, credential, task);
 	if (task->desk != NULL)
 		login_desk_begin(task->desk);
+}
+
+/* ---- the clock ---- */
+
+/* A wrong clock makes certificates and assertions invalid, and a sleep breaks connections. What the
+ * upstream said of its own state holds on. */
+static bool may_be_of_clock(const struct error *err)
+{
+	return (err->code == ERR_TLS || err->code == ERR_DENIED || err->code == ERR_NETWORK ||
+		       err->code == ERR_TIMEOUT) &&
+	       err->retry_after_s <= 0;
+}
+
+static int64_t seconds_of(int64_t ms)
+{
+	return ((ms < 0 ? -ms : ms) + 500) / 1000;
+}
+
+static void log_clock_change(const struct clock_change *change)
+{
+	if (change->slept_ms > CLOCK_SLACK_MS)
+		log_notice("the machine has slept for %" PRId64
+			   " s; what was due meanwhile is refreshed now",
+			seconds_of(change->slept_ms));
+	if (change->set_by_ms > CLOCK_SLACK_MS || change->set_by_ms < -CLOCK_SLACK_MS)
+		log_notice("the clock was set %s by %" PRId64
+			   " s; tokens and their schedule stay as they are, and what failed tries "
+			   "again now",
+			change->set_by_ms > 0 ? "forward" : "back", seconds_of(change->set_by_ms));
+}
+
+/* What is due by CLOCK_BOOTTIME is found by the loop, which goes round because of this. */
+static void on_clock_change(void *context, const struct clock_change *change)
+{
+	struct refresher *refresher = context;
+	bool is_set = change->set_by_ms > CLOCK_SLACK_MS || change->set_by_ms < -CLOCK_SLACK_MS;
+	bool has_slept = change->slept_ms > SLEEP_SLACK_MS;
+	log_clock_change(change);
+	for (size_t i = 0; (is_set || has_slept) && i < refresher->task_count; i++) {
+		struct refresh_task *task = &refresher->tasks[i];
+		const struct account_report *report = atomic_load(&task->account->report);
+		bool is_cut = task->exchange != NULL && has_slept;
+		bool has_failed = task->exchange == NULL && task->schedule.failures > 0 &&
+				  may_be_of_clock(&report->error);
+		if (!is_cut && !has_failed)
+			continue;
+		refresh_task_cancel(task);
+		int64_t due_ms =
+			now_ms(refresher) + (int64_t)((double)CLOCK_RETRY_MS * random_part());
+		if (!is_cut && due_ms >= task->schedule.next_ms)
+			continue;
+		task->schedule.next_ms = due_ms;
+		heap_put(&refresher->thread.heap, &task->timer, due_ms);
+	}
+	refresher->thread.options.on_change(refresher->thread.options.context);
+}
+
+static void watch_clock(struct refresher *refresher)
+{
+	struct error err = ERROR_INIT;
+	refresher->clock_watch.changed = on_clock_change;
+	refresher->clock_watch.context = refresher;
+	if (clock_watch_start(&refresher->clock_watch, refresher->thread.loop, &err) != 0)
+		log_warning("%s; after a sleep, refreshes may be up to %d s late", err.message,
+			IDLE_MS / 1000);
 }
 
 /* Do what others asked for. */
@@ -280,6 +357,7 @@ static int64_t time_to_wait(struct refresher *refresher, bool has_retired)
 static void *refresher_main(void *context)
 {
 	struct refresher *refresher = context;
+	watch_clock(refresher);
 	while (read_mail(refresher)) {
 		struct heap_node *node;
 		heartbeat_answer(&refresher->heartbeat);
@@ -291,6 +369,7 @@ static void *refresher_main(void *context)
 		loop_run(refresher->thread.loop, time_to_wait(refresher, has_retired));
 	}
 	watch_free(refresher->watch);
+	clock_watch_stop(&refresher->clock_watch);
 	heap_free(&refresher->thread.heap); /* before the nodes in the tasks */
 	tasks_free(refresher->tasks, refresher->task_count);
 	refresher->tasks = NULL;

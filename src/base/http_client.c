@@ -172,6 +172,30 @@ static size_t take_header(char *bytes, size_t size, size_t count, void *context)
 	return len;
 }
 
+/*
+ * Another connection is about to be made, perhaps because the one that was kept had died. What
+ * libcurl said of that one would stand there as the reason of whatever goes wrong now.
+ */
+static int forget_error(struct http_flight *flight)
+{
+	flight->curl_error[0] = '\0';
+	return 0;
+}
+
+static int on_resolve(void *state, void *reserved, void *context)
+{
+	(void)state;
+	(void)reserved;
+	return forget_error(context);
+}
+
+static int on_socket(void *context, curl_socket_t fd, curlsocktype purpose)
+{
+	(void)fd;
+	(void)purpose;
+	return forget_error(context);
+}
+
 static bool flight_configure(struct http_flight *flight)
 {
 	CURL *easy = flight->easy;
@@ -207,6 +231,10 @@ static bool flight_configure(struct http_flight *flight)
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, flight);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, flight->curl_error);
+	curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolve);
+	curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, flight);
+	curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
+	curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, flight);
 	curl_easy_setopt(easy, CURLOPT_SHARE, flight->client->share);
 	if (curl_easy_setopt(easy, CURLOPT_URL, flight->url) != CURLE_OK ||
 		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,
@@ -400,8 +428,9 @@ static void call_broken(struct http_flight *flight, CURLcode result)
 {
 	struct error err = ERROR_INIT;
 	const char *origin = flight->origin->name;
-	const char *reason =
-		flight->curl_error[0] != '\0' ? flight->curl_error : curl_easy_strerror(result);
+	const char *reason = flight->curl_error;
+	if (reason[0] == '\0')
+		reason = http_trust_reason(flight->easy, result);
 	if (flight->is_too_long)
 		error_set(&err, ERR_UPSTREAM_FORMAT,
 			"%s answered with more than the %zu bytes that an answer may have", origin,

@@ -124,7 +124,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd_conn
 		*request_context = connection;
 		if (connection->phase != CONNECTION_CLOSING)
 			connection_enter(
-				&hall->connections, connection, CONNECTION_BUSY, request.now_ms);
+				&hall->connections, connection, CONNECTION_BUSY, hall->now_ms);
 		if (!has_body(mhd_connection))
 			return MHD_YES;
 		hall->next_number++;
@@ -133,7 +133,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd_conn
 	hall->next_number++;
 	/* It has waited: from now on its client has as long as ever to take the answer. */
 	if (connection->waiter != NULL && connection->phase == CONNECTION_BUSY)
-		connection_enter(&hall->connections, connection, CONNECTION_BUSY, request.now_ms);
+		connection_enter(&hall->connections, connection, CONNECTION_BUSY, hall->now_ms);
 	return routes_answer(&request, method, path);
 }
 
@@ -193,7 +193,7 @@ static void on_log(void *context, const char *format, va_list args)
 void hall_wake_waiters(struct hall *hall)
 {
 	epoch_enter(&hall->registry->epoch, EPOCH_READER);
-	waiters_wake(&hall->waiters, hall->now_ms);
+	waiters_wake(&hall->waiters, clock_boottime_ms(hall->clock));
 	epoch_leave(&hall->registry->epoch, EPOCH_READER);
 }
 

@@ -24,7 +24,7 @@ struct hall {
 	struct waiters waiters;
 	struct page pages[PAGE_COUNT];
 	uint64_t next_number; /* of a request; unlike any other of this process */
-	int64_t now_ms; /* as the loop woke up; CLOCK_BOOTTIME */
+	int64_t now_ms; /* as the loop woke up; CLOCK_BOOTTIME without what it missed */
 };
 
 /* Go on with the requests that have waited for long enough, or for what is there now. */

@@ -26,6 +26,9 @@ struct mail {
 	size_t door_count;
 };
 
+/* A round of the loop that takes longer than this, its wait left out, was held up. */
+#define ROUND_MAX_MS 1000
+
 struct server {
 	pthread_t thread;
 	int event_fd;
@@ -43,6 +46,7 @@ struct server {
 	/* The server thread's. */
 	struct door **doors;
 	size_t door_count;
+	int64_t missed_ms; /* of CLOCK_BOOTTIME, in which the thread could not serve */
 	struct pollfd *polls; /* the event descriptor's, then one for each door */
 	struct hall hall;
 };
@@ -52,15 +56,25 @@ static int64_t clock_now_ms(const struct server *server)
 	return clock_boottime_ms(server->hall.clock);
 }
 
+/*
+ * The time by which connections grow old. What passed while the machine slept or the process was
+ * stopped is left out: a client that was not served could not know that it idled for too long.
+ */
+static int64_t serving_ms(const struct server *server)
+{
+	return clock_now_ms(server) - server->missed_ms;
+}
+
 /* ---- the thread ---- */
 
 static int time_to_wait(const struct server *server, int64_t most_ms)
 {
 	int64_t wait_ms = connections_next_ms(&server->hall.connections);
+	if (wait_ms != INT64_MAX)
+		wait_ms -= serving_ms(server);
 	int64_t waiters_ms = waiters_next_ms(&server->hall.waiters);
-	if (waiters_ms < wait_ms)
-		wait_ms = waiters_ms;
-	wait_ms = wait_ms == INT64_MAX ? most_ms : wait_ms - clock_now_ms(server);
+	if (waiters_ms != INT64_MAX && waiters_ms - clock_now_ms(server) < wait_ms)
+		wait_ms = waiters_ms - clock_now_ms(server);
 	if (wait_ms > most_ms)
 		wait_ms = most_ms;
 	for (size_t i = 0; i < server->door_count; i++) {
@@ -78,14 +92,17 @@ static int wait_and_serve(struct server *server, int64_t most_ms)
 	for (size_t i = 0; i < server->door_count; i++)
 		server->polls[i + 1] =
 			(struct pollfd){.fd = door_epoll_fd(server->doors[i]), .events = POLLIN};
-	int ready =
-		poll(server->polls, (nfds_t)server->door_count + 1, time_to_wait(server, most_ms));
+	int wait_ms = time_to_wait(server, most_ms);
+	int ready = poll(server->polls, (nfds_t)server->door_count + 1, wait_ms);
 	if (server->polls[0].revents != 0) {
 		uint64_t count;
 		ssize_t got = read(server->event_fd, &count, sizeof(count));
 		(void)got; /* it is only there to wake the poll */
 	}
-	server->hall.now_ms = clock_now_ms(server);
+	int64_t passed_ms = serving_ms(server) - server->hall.now_ms;
+	if (passed_ms > wait_ms + ROUND_MAX_MS)
+		server->missed_ms += passed_ms;
+	server->hall.now_ms = serving_ms(server);
 	connections_expire(&server->hall.connections, server->hall.now_ms);
 	hall_wake_waiters(&server->hall);
 	for (size_t i = 0; i < server->door_count; i++)

@@ -470,4 +470,6 @@ class Poller:
         for thread in self._threads:
             thread.join(SECONDS)
         if kind is None:
-            assert self.failures == [], f"{len(self.failures)} of {self.answers} requests failed"
+            assert self.failures == [], (
+                f"{len(self.failures)} of {self.answers} requests failed: {self.failures[:3]}"
+            )
