@@ -1,5 +1,6 @@
 #include "refresher.h"
 
+#include "base/http_client.h"
 #include "credential/shared_token.h"
 #include "refresh_task.h"
 
@@ -187,6 +188,7 @@ static int adopt(
 		heap_put(&refresher->thread.heap, &tasks[i].timer, tasks[i].schedule.next_ms);
 		shared_token_forgive(tasks[i].credential);
 	}
+	http_client_forgive(loop_http(refresher->thread.loop));
 	atomic_store(&registry->has_requests, true); /* of before, perhaps */
 	refresher->thread.options.on_change(refresher->thread.options.context);
 	return 0;
