@@ -33,6 +33,7 @@ struct refresh_task {
 	struct upstream_exchange *exchange; /* under way, or NULL */
 	int64_t started_ms;
 	struct schedule schedule;
+	int64_t told_held_back_ms; /* when the last failure of this kind since a success was */
 	struct login_desk *desk; /* NULL before somebody asks for a login */
 };
 

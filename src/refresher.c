@@ -139,6 +139,7 @@ static void task_inherit(struct refresh_task *task, struct refresh_task *before)
 {
 	const struct account_report *report = atomic_load(&before->account->report);
 	task->schedule = before->schedule;
+	task->told_held_back_ms = before->told_held_back_ms;
 	/* A configuration that was changed is a reason to try again now; and who asks now may have
 	 * fewer rights than who asked before. */
 	if (before->schedule.failures > 0 ||
