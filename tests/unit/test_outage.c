@@ -87,9 +87,9 @@ START_TEST(a_token_of_a_day_outlives_an_outage_of_nine_hours_and_a_half_from_any
 	static const int64_t outage_ms = 9 * HOUR_MS + HOUR_MS / 2;
 	dice = unit_seed("outage");
 	for (int64_t from_ms = 0; from_ms <= 24 * HOUR_MS; from_ms += MINUTE_MS)
-		for (int round = 0; round < 12; round++) {
+		for (int round = 0; round < 60; round++) {
 			enum rolls rolls = round == 0   ? ROLLS_LEAST
-					   : round == 1 ? ROLLS_MOST
+					   : round < 40 ? ROLLS_MOST
 							: ROLLS_AT_RANDOM;
 			if (!outlives(from_ms, from_ms + outage_ms, rolls, 0))
 				ck_abort_msg("a token died in an outage from minute %" PRId64,
