@@ -32,6 +32,12 @@ static void set_due(struct refresh_task *task, int64_t due_ms)
 	account_publish_report(thread->options.registry, task->account, report);
 }
 
+static double roll(const struct refresh_task *task)
+{
+	double (*own)(void) = task->thread->options.roll;
+	return own == NULL ? random_part() : own();
+}
+
 /* Why an exchange failed, or what it gave. */
 static void publish_report(
 	struct refresh_task *task, const struct error *err, const struct upstream_token *token)
@@ -104,6 +110,21 @@ static bool waits_for_secret(struct refresh_task *task, const struct error *err)
 	return true;
 }
 
+/*
+ * Whether it was told before that the account is held back like all others of its upstream, which
+ * the log tells by itself; and it has not lost its token since.
+ */
+static bool is_known(struct refresh_task *task, const struct error *err,
+	const struct snapshot *snapshot, int64_t now)
+{
+	int64_t told_ms = task->told_held_back_ms;
+	if (err->spread_ms == 0)
+		return false;
+	task->told_held_back_ms = now;
+	return told_ms != 0 &&
+	       snapshot_is_valid(snapshot, told_ms) == snapshot_is_valid(snapshot, now);
+}
+
 static void task_failed(struct refresh_task *task, const struct error *err)
 {
 	if (waits_for_secret(task, err))
@@ -112,7 +133,7 @@ static void task_failed(struct refresh_task *task, const struct error *err)
 	const struct account_settings *settings = &task->account->settings;
 	const struct snapshot *snapshot = atomic_load(&task->account->snapshot);
 	int64_t now = now_ms(task);
-	schedule_failed(&task->schedule, now, err, random_part());
+	schedule_failed(&task->schedule, now, err, roll(task));
 	heap_put(&thread->heap, &task->timer, task->schedule.next_ms);
 	char left[64] = "there is no valid token";
 	if (snapshot_is_valid(snapshot, now))
@@ -131,8 +152,11 @@ static void task_failed(struct refresh_task *task, const struct error *err)
 	/* Someone must act where time does not mend it, or where clients are without a token. */
 	bool is_urgent =
 		error_class_of(err->code) != ERROR_CLASS_RETRY || !snapshot_is_valid(snapshot, now);
+	enum log_level level = is_known(task, err, snapshot, now) ? LOG_LEVEL_DEBUG
+			       : is_urgent                        ? LOG_LEVEL_ERROR
+								  : LOG_LEVEL_WARNING;
 	publish_report(task, err, NULL);
-	log_event(is_urgent ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, fields,
+	log_event(level, fields,
 		"account %s (%s): refresh failed (failure %u in a row): %s; %s; trying again in "
 		"%.1f s",
 		settings->name, what_it_is(settings), task->schedule.failures, err->message, left,
@@ -195,6 +219,7 @@ static void task_got_same(struct refresh_task *task, const struct upstream_token
 	int64_t now = now_ms(task);
 	schedule_same(&task->schedule, now, snapshot->dead_at_ms - now,
 		token->is_static && token->refresh_at_ms != 0 ? token->refresh_at_ms - now : 0);
+	task->told_held_back_ms = 0;
 	heap_put(&thread->heap, &task->timer, task->schedule.next_ms);
 	log_notice_of(task, token);
 	publish_report(task, NULL, token);
@@ -236,7 +261,7 @@ static void task_succeeded(struct refresh_task *task, struct upstream_token *tok
 	/* It counts once the token is there to be handed out; else this is one more failure. */
 	struct schedule schedule = task->schedule;
 	schedule_succeeded(&schedule, now, lifetime_ms,
-		token->refresh_at_ms == 0 ? 0 : token->refresh_at_ms - now, random_part());
+		token->refresh_at_ms == 0 ? 0 : token->refresh_at_ms - now, roll(task));
 	if (token->is_static)
 		schedule_same(&schedule, now, lifetime_ms, token->refresh_at_ms - now);
 	const struct snapshot_parts parts = {
@@ -258,6 +283,7 @@ static void task_succeeded(struct refresh_task *task, struct upstream_token *tok
 	}
 	token->token = NULL;
 	task->schedule = schedule;
+	task->told_held_back_ms = 0;
 	account_publish_snapshot(thread->options.registry, task->account, snapshot);
 	heap_put(&thread->heap, &task->timer, task->schedule.next_ms);
 	log_notice_of(task, token);

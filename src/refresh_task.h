@@ -38,6 +38,7 @@ struct refresh_task {
 	int64_t rotation_ms; /* when the last exchange was due to try a rotated secret; or 0 */
 	bool has_waited_for_secret; /* the last exchange failed on one that may be back in a moment
 				     */
+	int64_t told_held_back_ms; /* when the last failure of this kind since a success was */
 	struct login_desk *desk; /* NULL before somebody asks for a login */
 };
 

@@ -1,6 +1,7 @@
 #include "refresher.h"
 
 #include "base/clock_watch.h"
+#include "base/http_client.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "config/watch.h"
@@ -148,6 +149,8 @@ static void on_clock_change(void *context, const struct clock_change *change)
 	bool is_set = change->set_by_ms > CLOCK_SLACK_MS || change->set_by_ms < -CLOCK_SLACK_MS;
 	bool has_slept = change->slept_ms > SLEEP_SLACK_MS;
 	log_clock_change(change);
+	if (is_set || has_slept)
+		http_client_forgive(loop_http(refresher->thread.loop));
 	for (size_t i = 0; (is_set || has_slept) && i < refresher->task_count; i++) {
 		struct refresh_task *task = &refresher->tasks[i];
 		const struct account_report *report = atomic_load(&task->account->report);
@@ -263,6 +266,7 @@ static void task_inherit(struct refresh_task *task, struct refresh_task *before)
 {
 	const struct account_report *report = atomic_load(&before->account->report);
 	task->schedule = before->schedule;
+	task->told_held_back_ms = before->told_held_back_ms;
 	bool is_rotated = has_other_secrets(task, before);
 	if (is_rotated)
 		shared_token_forget(task->credential);
@@ -320,6 +324,7 @@ static int adopt(
 		heap_put(&refresher->thread.heap, &tasks[i].timer, tasks[i].schedule.next_ms);
 		shared_token_forgive(tasks[i].credential);
 	}
+	http_client_forgive(loop_http(refresher->thread.loop));
 	atomic_store(&registry->has_requests, true); /* of before, perhaps */
 	refresher->thread.options.on_change(refresher->thread.options.context);
 	return 0;

@@ -20,6 +20,8 @@ struct refresher_options {
 	struct registry *registry;
 	const struct answer_maker *answer_maker;
 	const struct clock *clock;
+	/* From 0 up to but not including 1; the refresh thread. NULL: random_part(). */
+	double (*roll)(void);
 	/* Called on the refresh thread after an account's state may have changed. It must not wait.
 	 */
 	void (*on_change)(void *context);

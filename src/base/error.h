@@ -44,6 +44,9 @@ struct error {
 	char correlation_id[40]; /* of Microsoft Entra ID, or "" */
 	bool needs_login; /* a person must log in: mrtoken login */
 	int64_t retry_after_s; /* the upstream's Retry-After in seconds, or -1 */
+	/* More than 0: nothing was sent, and whoever tries again shall come at some moment within
+	 * this after retry_after_s, for others do as well. */
+	int64_t spread_ms;
 };
 
 /* An error that is none; every struct error starts as one. */

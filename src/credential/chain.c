@@ -69,6 +69,7 @@ static void end_with_error(struct chain_call *call, const struct error *err)
 		all.http_status = err->http_status;
 		all.needs_login = err->needs_login;
 		all.retry_after_s = err->retry_after_s;
+		all.spread_ms = err->spread_ms;
 		memcpy(all.correlation_vector, err->correlation_vector,
 			sizeof(all.correlation_vector));
 		memcpy(all.upstream_code, err->upstream_code, sizeof(all.upstream_code));

@@ -291,7 +291,7 @@ static void on_login_ended(void *context, struct entra_answer *answer, const str
 	self->login = NULL;
 	if (answer == NULL) {
 		/* Whoever waits is told. A login that was there before is as good as it was. */
-		if (err->retry_after_s > 0)
+		if (err->retry_after_s > 0 && err->spread_ms == 0)
 			self->not_before_ms =
 				loop_now_ms(self->login_loop) +
 				1000 * (err->retry_after_s < RETRY_AFTER_MAX_S ? err->retry_after_s

@@ -100,7 +100,7 @@ const char *entra_advice(int code);
  * host    who answered, for the message
  * shown   what of the request must not be repeated: a secret, or NULL
  */
-void entra_read_error(const char *host, const struct http_response *response,
-	const struct secret *shown, struct error *err, struct entra_error *error);
+void entra_read_error(const char *host, struct http_response *response, const struct secret *shown,
+	struct error *err, struct entra_error *error);
 
 #endif

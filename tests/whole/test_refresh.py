@@ -107,7 +107,14 @@ class Scene:
         key_file.write_text(KEY)
         for _, account_id in ACCOUNTS.values():
             emulator.put_account(account_id, KEY)
-        accounts = {n: account_keys(emulator, key_file, i) for n, i in ACCOUNTS.values()}
+        # A host for each: what fails in one account shall not hold back the others.
+        port = emulator.sts.rsplit(":", 1)[1]
+        accounts = {
+            name: account_keys(
+                emulator, key_file, account_id, endpoint=f"https://{name}.localhost:{port}"
+            )
+            for name, account_id in ACCOUNTS.values()
+        }
         self.daemon = Daemon(directory, configuration(emulator, accounts))
         self.before, self.tokens, self.accounts, self.recovered = {}, {}, {}, {}
 
