@@ -1141,6 +1141,7 @@ def test_server_certificate_names_loopback(emulator):
         "localhost",
         "sts.localhost",
         "*.localhost",
+        "*.sts.localhost",
     ]
     assert certificate.public_key().curve.name == "secp256r1"
 

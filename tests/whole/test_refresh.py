@@ -111,7 +111,7 @@ class Scene:
         port = emulator.sts.rsplit(":", 1)[1]
         accounts = {
             name: account_keys(
-                emulator, key_file, account_id, endpoint=f"https://{name}.localhost:{port}"
+                emulator, key_file, account_id, endpoint=f"https://{name}.sts.localhost:{port}"
             )
             for name, account_id in ACCOUNTS.values()
         }
