@@ -116,12 +116,12 @@ static void begin_login(struct refresh_task *task)
 /* ---- the clock ---- */
 
 /* A wrong clock makes certificates and assertions invalid, and a sleep breaks connections. What the
- * upstream said of its own state holds on. */
+ * upstream said of its own state holds on; what a circuit said does not, for it is forgiven. */
 static bool may_be_of_clock(const struct error *err)
 {
 	return (err->code == ERR_TLS || err->code == ERR_DENIED || err->code == ERR_NETWORK ||
 		       err->code == ERR_TIMEOUT) &&
-	       err->retry_after_s <= 0;
+	       (err->retry_after_s <= 0 || err->spread_ms > 0);
 }
 
 static int64_t seconds_of(int64_t ms)

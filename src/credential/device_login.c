@@ -113,8 +113,7 @@ static void on_timer(void *context)
 }
 
 /* The answer with the code. Returns 0, or -1 with *err. */
-static int read_code(
-	struct device_login *login, struct http_response *response, struct error *err)
+static int read_code(struct device_login *login, struct http_response *response, struct error *err)
 {
 	const char *host = login->options.tenant.authority;
 	if (response->status != 200) {

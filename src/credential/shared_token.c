@@ -112,6 +112,8 @@ static bool is_fresh(const struct shared_token *shared, int64_t now_ms)
 /* For how long nobody else asks after this failure. What costs the upstream nothing is not kept. */
 static int64_t quiet_ms(const struct error *err)
 {
+	if (err->spread_ms > 0)
+		return 0; /* the circuit keeps it, and may be forgiven */
 	if (err->retry_after_s > 0)
 		return 1000 * (err->retry_after_s < SCHEDULE_RETRY_AFTER_MAX_S
 					      ? err->retry_after_s

@@ -42,6 +42,7 @@ struct model_account {
 	int64_t next_ms; /* as it was set by the last exchange, or who asked */
 	bool is_hastened; /* somebody asked since the last exchange ended */
 	bool has_failed; /* the last exchange */
+	bool has_succeeded; /* one of them */
 	bool was_held_back; /* likewise */
 	bool has_token;
 	bool has_truth; /* dead_ms is known: the upstream told its time */
@@ -170,6 +171,10 @@ static void world_cancel(struct upstream_exchange *exchange)
 static const struct upstream world_upstream = {
 	.kind = "model", .start = world_start, .cancel = world_cancel};
 
+/* It has no secrets that could change; the upstream does not ask it. */
+static const struct credential_kind world_kind = {.name = "model"};
+static struct credential world_credential = {.kind = &world_kind};
+
 /* ---- what an exchange comes to -----------------------------------------------------------------
  */
 
@@ -184,6 +189,7 @@ static void take_over(struct model_account *model, bool has_failed)
 	world.refreshes += !has_failed;
 	if (has_failed)
 		return;
+	model->has_succeeded = true;
 	model->attempts = 0;
 	model->quiet_ms = world.boottime_ms;
 }
@@ -202,8 +208,20 @@ static void end_with_failure(struct upstream_exchange *exchange)
 		err.retry_after_s = 1 + (int64_t)pick(pick(10) == 0 ? 3960 : 60);
 		err.spread_ms = 1000 + (int64_t)pick(59001);
 	}
+	/* A secret's file that was there is waited for, once, before it counts. */
+	bool waits = err.code == ERR_SECRET_SOURCE && !model->task.has_waited_for_secret &&
+		     model->has_succeeded && failures == 0;
 	model->exchange = NULL;
 	exchange->done(exchange->context, NULL, &err);
+	if (waits) {
+		model->ended_ms = world.boottime_ms;
+		model->next_ms = world.boottime_ms + SCHEDULE_LEAST_MS;
+		model->is_hastened = false;
+		HOLDS(model->task.schedule.next_ms == model->next_ms);
+		HOLDS(model->task.schedule.failures == 0);
+		free(exchange);
+		return;
+	}
 	take_over(model, true);
 	HOLDS(world.rolls == rolls + 1);
 	HOLDS(model->task.schedule.failures ==
@@ -457,6 +475,7 @@ static void begin_world(void)
 		world.accounts[i] = (struct model_account){
 			.task = {.thread = &world.thread,
 				.account = account_new(&settings),
+				.credential = &world_credential,
 				.upstream = &world_upstream},
 			.quiet_ms = world.boottime_ms,
 		};

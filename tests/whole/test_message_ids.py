@@ -66,7 +66,7 @@ def test_an_entry_says_all_that_the_journal_shows(number):
     assert entry["text"]
     # What is put in is a field that the event has.
     fields = set(re.findall(r"@(\w+)@", entry["Subject"] + entry["text"]))
-    assert fields <= {"ACCOUNT", "ERROR_CODE", "KEY", "THREAD"}
+    assert fields <= {"ACCOUNT", "ERROR_CODE", "KEY", "THREAD", "UPSTREAM"}
 
 
 @pytest.mark.skipif(not shutil.which("journalctl"), reason="needs journalctl")
