@@ -788,6 +788,8 @@ class Client:
             stdout=subprocess.PIPE,
             stderr=stderr,
             env=environment,
+            # Whoever runs the tests in the background may have it ignored, as nohup does.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         if terminal:
             os.close(stderr)
@@ -797,12 +799,13 @@ class Client:
         """Read standard error until the pattern is in it; returns the match."""
         deadline = time.monotonic() + SECONDS
         while (match := re.search(pattern, self.error.decode())) is None:
-            assert select.select([self._source], [], [], deadline - time.monotonic())[0]
-            part = self._read()
+            part = self._read(deadline)
             assert part, f"{pattern!r} did not come: {self.error!r}"
         return match
 
-    def _read(self):
+    def _read(self, deadline):
+        left = max(deadline - time.monotonic(), 0)
+        assert select.select([self._source], [], [], left)[0], f"no end: {self.error!r}"
         try:
             part = os.read(self._source, 65536)
         except OSError:  # the terminal's other end is closed
@@ -815,7 +818,8 @@ class Client:
 
     def end(self):
         """Wait for its end; returns exit status, standard output, standard error."""
-        while self._read():
+        deadline = time.monotonic() + SECONDS
+        while self._read(deadline):
             pass
         out = self.process.stdout.read()
         status = self.process.wait(SECONDS)
