@@ -1,10 +1,13 @@
 """Accounts whose credential is one of Microsoft Entra ID: by a secret, by a list, by the environment."""
 
 import base64
+import contextlib
 import json
 import os
+import pathlib
 import re
 import socket
+import ssl
 import subprocess
 import threading
 import urllib.parse
@@ -608,6 +611,47 @@ def test_an_authority_that_nobody_vouches_for_is_not_asked(serve, keys, emulator
         error = daemon.account("storage")["last_error"]
         assert error["code"] == "tls" and "SSL certificate problem" in error["message"]
         assert other.requests(server="entra") == []
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+@pytest.mark.parametrize("version, code", [("TLSv1_1", "tls"), ("TLSv1_2", "network")])
+def test_an_authority_with_an_old_tls_is_not_asked(
+    make_daemon, keys, emulator, key_file, tmp_path, version, code
+):
+    """The one with TLS 1.2 hangs up behind the handshake, which shows what the other lacks."""
+    pem = tmp_path / "authority.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=old"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", pem, "-out", f"{pem}.crt"]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    trusted = tmp_path / "trusted.pem"
+    authorities = [pathlib.Path(emulator.ca_file), pathlib.Path(f"{pem}.crt")]
+    trusted.write_text("".join(path.read_text() for path in authorities))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{pem}.crt", pem)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = ssl.TLSVersion.TLSv1_1
+    context.maximum_version = ssl.TLSVersion[version]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def serve_tls():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with contextlib.suppress(OSError):
+                        context.wrap_socket(connection, server_side=True).close()
+
+        threading.Thread(target=serve_tls, daemon=True).start()
+        authority = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        accounts = {
+            "anchors": account_keys(emulator, key_file),
+            "storage": keys(authority=authority),
+        }
+        daemon = make_daemon(configuration(emulator, accounts, ca_file=trusted)).start()
+        line = daemon.wait_for_failure("storage")
+        error = daemon.account("storage")["last_error"]
+        assert (error["code"], error["status"]) == (code, None)
+        assert authority in error["message"] and error["message"] in line
+        daemon.wait_for_token("anchors")
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 # ---- what is configured --------------------------------------------------------------------------
