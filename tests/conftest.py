@@ -9,6 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from rig.daemon import Daemon, account_section  # noqa: E402
 from rig.emulator import Emulator  # noqa: E402
+from rig.tools import Tools  # noqa: E402
 
 ACCOUNT_ID = "7f1c3c5e-0000-4000-8000-0123456789ab"
 KEY = "a2V5LW9mLXRoZS10ZXN0cy1hY2NvdW50LTEyMzQ1Njc4"
@@ -37,6 +38,12 @@ def key_file(tmp_path):
     path.touch(mode=0o600)
     path.write_text(KEY + "\n")
     return path
+
+
+@pytest.fixture
+def tools(tmp_path):
+    """Stand-ins of the developers' command lines; none is there yet."""
+    return Tools(tmp_path / "tools")
 
 
 @pytest.fixture

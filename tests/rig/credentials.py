@@ -3,6 +3,7 @@
 import base64
 import datetime
 import functools
+import ipaddress
 import json
 import time
 import urllib.parse
@@ -42,11 +43,11 @@ def ec_key(curve=ec.SECP256R1):
     return ec.generate_private_key(curve())
 
 
-def make_certificate(key, from_s=-DAY_S, to_s=365 * DAY_S, issuer_key=None, name="app"):
-    """A certificate that is valid from and to, in seconds from now."""
+def make_certificate(key, from_s=-DAY_S, to_s=365 * DAY_S, issuer_key=None, name="app", address=None):
+    """A certificate that is valid from and to, in seconds from now; of a server, with its address."""
     now = datetime.datetime.utcnow()
     issuer = "authority" if issuer_key else name
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))
         .issuer_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, issuer)]))
@@ -54,8 +55,11 @@ def make_certificate(key, from_s=-DAY_S, to_s=365 * DAY_S, issuer_key=None, name
         .serial_number(x509.random_serial_number())
         .not_valid_before(now + datetime.timedelta(seconds=from_s))
         .not_valid_after(now + datetime.timedelta(seconds=to_s))
-        .sign(issuer_key or key, hashes.SHA256())
     )
+    if address is not None:
+        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+        builder = builder.add_extension(names, critical=False)
+    return builder.sign(issuer_key or key, hashes.SHA256())
 
 
 def certificate_pem(*certificates):

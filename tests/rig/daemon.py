@@ -104,6 +104,18 @@ def account_section(name, emulator, key_file, account_id=None, **keys):
     return configuration(emulator, {name: account_keys(emulator, key_file, account_id, **keys)})
 
 
+def probe(directory, config, account, environment):
+    """What mrtoken check --probe finds of the account of that configuration, with no other variables."""
+    file = directory / "probe.conf"
+    file.write_text(config)
+    return subprocess.run(
+        [binary("mrtoken"), "check", "--config", str(file), "--probe", account],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
 class UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket; kept between requests like any other."""
 

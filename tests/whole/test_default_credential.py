@@ -16,8 +16,8 @@ from rig.credentials import (
     token_requests,
     write_secret,
 )
-from rig.daemon import APP, STORAGE, TENANT, account_keys, binary, configuration
-from rig.tools import PROGRAMS, Tools, answer_of
+from rig.daemon import APP, STORAGE, TENANT, account_keys, binary, configuration, probe
+from rig.tools import PROGRAMS, answer_of
 
 SECRET = "default~Secret+of/the=app"
 SYSTEM = "e3a1c0de-0000-4000-8000-0000000000c1"
@@ -38,11 +38,6 @@ KINDS = list(CLASSES)
 WITHOUT_NETWORK = ["/usr/bin/unshare", "-n" if os.geteuid() == 0 else "-rn"]
 
 
-@pytest.fixture
-def tools(tmp_path):
-    return Tools(tmp_path / "tools")
-
-
 class Host:
     """What a daemon finds around it; at first nothing that is of use."""
 
@@ -55,6 +50,7 @@ class Host:
             "AZURE_AUTHORITY_HOST": emulator.entra,
             **emulator.environment("imds"),
         }
+        emulator.put_app(APP, secrets=[SECRET], federated=[federation(rsa_key("cluster"))])
         for identity in emulator.identities():
             emulator.delete_identity(identity)
 
@@ -67,13 +63,11 @@ class Host:
                 getattr(self, f"_offer_{kind}")()
 
     def _offer_environment(self):
-        self._emulator.put_app(APP, secrets=[SECRET], federated=[federation(rsa_key("cluster"))])
         self.environment.update(
             AZURE_TENANT_ID=TENANT, AZURE_CLIENT_ID=APP, AZURE_CLIENT_SECRET=SECRET
         )
 
     def _offer_workload_identity(self):
-        self._emulator.put_app(APP, secrets=[SECRET], federated=[federation(rsa_key("cluster"))])
         path = write_secret(self._directory / "federated", federated_token(rsa_key("cluster")))
         self.environment.update(
             AZURE_TENANT_ID=TENANT, AZURE_CLIENT_ID=APP, AZURE_FEDERATED_TOKEN_FILE=str(path)
@@ -301,23 +295,17 @@ def test_serves_an_account_of_the_sts(make_daemon, emulator, host, key_file):
 # ---- mrtoken check --probe ---------------------------------------------------------------------
 
 
-def probe(emulator, host, tmp_path, **keys):
-    file = tmp_path / "probe.conf"
+def probe_storage(emulator, host, tmp_path, **keys):
     # Root's probe runs programs only as a user who is named.
     me = pwd.getpwuid(os.geteuid()).pw_name
-    file.write_text(configuration(emulator, {"storage": {**ACCOUNT, "run_as": me, **keys}}))
-    return subprocess.run(
-        [binary("mrtoken"), "check", "--config", str(file), "--probe", "storage"],
-        env=host.environment,
-        capture_output=True,
-        text=True,
-    )
+    config = configuration(emulator, {"storage": {**ACCOUNT, "run_as": me, **keys}})
+    return probe(tmp_path, config, "storage", host.environment)
 
 
 def test_a_probe_goes_through_the_chain(emulator, host, tools, tmp_path):
     tools.put("az", complaint="ERROR: no such thing\n", status=3)
     host.offer("azure_powershell", "azure_developer_cli")
-    result = probe(emulator, host, tmp_path)
+    result = probe_storage(emulator, host, tmp_path)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     beginnings = [
@@ -339,7 +327,7 @@ def test_a_probe_ends_where_the_daemon_does(emulator, host, tools, tmp_path, mak
     tools.put("az", complaint="ERROR: no such thing\n", status=3)
     host.offer("azure_developer_cli")
     keys = {"credential": "azure_cli, azure_developer_cli"}
-    result = probe(emulator, host, tmp_path, **keys)
+    result = probe_storage(emulator, host, tmp_path, **keys)
     daemon = make_daemon(
         configuration(emulator, {"storage": {**ACCOUNT, **keys}}), environment=host.environment
     ).start()

@@ -10,7 +10,6 @@ import pwd
 import re
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 
@@ -18,7 +17,7 @@ import pytest
 import requests
 
 from conftest import ACCOUNT_ID, KEY
-from rig.daemon import APP, STORAGE, TENANT, Daemon, account_keys, binary, configuration
+from rig.daemon import APP, STORAGE, TENANT, Daemon, account_keys, configuration, probe
 from rig.tools import PROGRAMS, Tools, answer_of, children_of, is_alive, wait_until_gone
 
 SECRET = "whole~Secret+of/the=app & its tools"
@@ -51,11 +50,6 @@ def script_of(call):
     assert call["arguments"][:3] == ["-NoProfile", "-NonInteractive", "-EncodedCommand"]
     (encoded,) = call["arguments"][3:]
     return base64.b64decode(encoded, validate=True).decode("utf-16-le")
-
-
-@pytest.fixture
-def tools(tmp_path):
-    return Tools(tmp_path / "tools")
 
 
 @pytest.fixture
@@ -493,13 +487,7 @@ def test_a_tool_that_someone_logs_in_with_later_is_used(serve, keys, tools, entr
 def test_a_probe_explains_what_a_tool_said(keys, tools, emulator, tmp_path):
     complaint, _ = LOGIN_COMPLAINTS["azure_cli"]
     tools.put("az", complaint=complaint, status=1)
-    file = tmp_path / "probe.conf"
-    file.write_text(configuration(emulator, {"storage": keys("azure_cli", run_as="root")}))
-    result = subprocess.run(
-        [binary("mrtoken"), "check", "--config", str(file), "--probe", "storage"],
-        env={"PATH": tools.path},
-        capture_output=True,
-        text=True,
-    )
+    config = configuration(emulator, {"storage": keys("azure_cli", run_as="root")})
+    result = probe(tmp_path, config, "storage", {"PATH": tools.path})
     assert result.returncode != 0
     assert re.search(r"is not logged in: run 'az login' as the user \w+", result.stdout)

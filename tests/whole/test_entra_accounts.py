@@ -15,7 +15,17 @@ import urllib.parse
 import pytest
 
 from conftest import ACCOUNT_ID, KEY
-from rig.daemon import APP, STORAGE, TENANT, account_keys, binary, configuration, entra_keys
+from rig.credentials import certificate_pem, ec_key, key_pem, make_certificate, write_secret
+from rig.daemon import (
+    APP,
+    STORAGE,
+    TENANT,
+    account_keys,
+    binary,
+    configuration,
+    entra_keys,
+    probe,
+)
 
 SECRET = "whole~Secret+with/odd=characters & a space"
 OTHER_SECRET = "another~Secret+of/the=same & app, later on"
@@ -619,15 +629,12 @@ def test_an_authority_with_an_old_tls_is_not_asked(
     make_daemon, keys, emulator, key_file, tmp_path, version, code
 ):
     """The one with TLS 1.2 hangs up behind the handshake, which shows what the other lacks."""
-    pem = tmp_path / "authority.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=old"
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", pem, "-out", f"{pem}.crt"]
-    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    certificate = certificate_pem(make_certificate(ec_key(), address="127.0.0.1"))
+    own = write_secret(tmp_path / "authority.pem", key_pem(ec_key()) + certificate)
     trusted = tmp_path / "trusted.pem"
-    authorities = [pathlib.Path(emulator.ca_file), pathlib.Path(f"{pem}.crt")]
-    trusted.write_text("".join(path.read_text() for path in authorities))
+    trusted.write_bytes(pathlib.Path(emulator.ca_file).read_bytes() + certificate)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(f"{pem}.crt", pem)
+    context.load_cert_chain(own)
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = ssl.TLSVersion.TLSv1_1
     context.maximum_version = ssl.TLSVersion[version]
@@ -751,20 +758,14 @@ def test_the_authority_may_come_from_the_environment(serve, keys, emulator):
 # ---- mrtoken check --probe -----------------------------------------------------------------------
 
 
-def probe(emulator, tmp_path, accounts, name, environment=None):
-    file = tmp_path / "probe.conf"
-    file.write_text(configuration(emulator, accounts))
-    return subprocess.run(
-        [binary("mrtoken"), "check", "--config", str(file), "--probe", name],
-        env={**os.environ, "no_proxy": "127.0.0.1", **(environment or {})},
-        capture_output=True,
-        text=True,
-    )
+def probe_of(emulator, tmp_path, accounts, name):
+    environment = {**os.environ, "no_proxy": "127.0.0.1"}
+    return probe(tmp_path, configuration(emulator, accounts), name, environment)
 
 
 def test_a_probe_tells_each_step(mixed_reality, emulator, tmp_path):
     accounts = {"anchors": {**mixed_reality, "credential": "environment, client_secret"}}
-    result = probe(emulator, tmp_path, accounts, "anchors")
+    result = probe_of(emulator, tmp_path, accounts, "anchors")
     assert result.returncode == 0, result.stderr
     first, second, third = result.stdout.splitlines()
     assert first.startswith("credential environment: not available here: the environment describes")
@@ -775,7 +776,7 @@ def test_a_probe_tells_each_step(mixed_reality, emulator, tmp_path):
 
 def test_a_probe_that_finds_no_token_says_why(mixed_reality, emulator, tmp_path):
     emulator.put_app(APP, secrets=["other"])
-    result = probe(emulator, tmp_path, {"anchors": mixed_reality}, "anchors")
+    result = probe_of(emulator, tmp_path, {"anchors": mixed_reality}, "anchors")
     assert result.returncode == 5
     assert result.stdout.startswith("credential client_secret: failed: ")
     assert "AADSTS7000215" in result.stdout and SECRET not in result.stdout
@@ -784,14 +785,14 @@ def test_a_probe_that_finds_no_token_says_why(mixed_reality, emulator, tmp_path)
 
 def test_a_probe_tells_when_the_account_does_not_permit_the_app(mixed_reality, emulator, tmp_path):
     emulator.put_account(ACCOUNT_ID, KEY, apps=[])
-    result = probe(emulator, tmp_path, {"anchors": mixed_reality}, "anchors")
+    result = probe_of(emulator, tmp_path, {"anchors": mixed_reality}, "anchors")
     assert result.returncode == 5
     line = result.stdout.splitlines()[-1]
     assert " answered 403" in line and "give the credential's principal a role" in line
 
 
 def test_a_probe_of_no_account_of_the_configuration(mixed_reality, emulator, tmp_path):
-    result = probe(emulator, tmp_path, {"anchors": mixed_reality}, "anchor")
+    result = probe_of(emulator, tmp_path, {"anchors": mixed_reality}, "anchor")
     assert (result.returncode, result.stdout) == (4, "")
     assert result.stderr == 'mrtoken: the configuration has no account "anchor"\n'
 
