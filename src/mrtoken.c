@@ -27,6 +27,12 @@ static const struct cli_verb verbs[] = {
 		"  failed    there is no valid token, and the last exchange failed\n"
 		"The exit code is 0 whenever the daemon answered, whatever the states are.\n",
 		CLI_OPTION_JSON, status_run},
+	{"refresh", "ACCOUNT", "have the daemon fetch a new token now",
+		"The present token is served until the new one is there, and stays if none comes.\n"
+		"There is one such refresh in 10 s at most for an account, and none while the\n"
+		"upstream wants to be left alone. With --wait the command ends when the exchange\n"
+		"has, and tells its failure.\n",
+		CLI_OPTION_JSON | CLI_OPTION_WAIT, refresh_run},
 	{"login", "ACCOUNT", "log in to an account whose credential is a person",
 		"Shows a code and where to enter it in a web browser, on any device, and waits "
 		"until\n"

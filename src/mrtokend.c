@@ -2,11 +2,16 @@
  * The daemon's main: options, start order, signals, reload, stop. See mrtokend(8).
  */
 #include "base/log.h"
+#include "base/message_id.h"
 #include "config/config.h"
+#include "process.h"
 #include "refresher.h"
 #include "server/server.h"
+#include "service/cache_store.h"
 #include "service/systemd.h"
+#include "service/watchdog.h"
 #include "setup.h"
+#include "status_line.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -17,8 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -34,24 +37,9 @@
 /* How long open answers may take to finish at the end. */
 #define GRACE_MS 5000
 
-/* How often the status line is looked at again without a reason: a token may have expired. */
+/* How often the status line is looked at again without a reason: a token may have expired, and the
+ * next refresh comes nearer. */
 #define STATUS_MS 30000
-
-/* Descriptors for all that is no client: upstream connections, open and kept, and files. */
-#define DESCRIPTORS_BESIDE_CLIENTS ((rlim_t)256)
-
-/* No more connections than this, however many descriptors there are. */
-#define CONNECTIONS_MAX ((rlim_t)20000)
-
-/* The variables that a platform or an operator passes secrets in. */
-static const char *const secret_variables[] = {
-	"MIXEDREALITY_ACCOUNT_KEY",
-	"AZURE_CLIENT_SECRET",
-	"AZURE_CLIENT_CERTIFICATE_PASSWORD",
-	"AZURE_PASSWORD",
-	"IDENTITY_HEADER",
-	"MSI_SECRET",
-};
 
 struct daemon {
 	const char *config_path; /* NULL: the default */
@@ -59,11 +47,14 @@ struct daemon {
 	struct refresher *refresher;
 	struct credential_pool *pool; /* of the configuration in force */
 	struct server *server;
+	struct cache_store store; /* of tokens, for the next process */
 	int signal_fd;
 	int change_fd; /* written to when an account's state may have changed */
+	struct watchdog watchdog;
 	size_t bytes_unlocked; /* of memory for secrets, as last warned of */
-	char reload_error[160]; /* why the last reload failed, or "" */
-	char status[512];
+	char reload_error[ERROR_MESSAGE_SIZE]; /* why the last reload failed, or "" */
+	struct status_line status; /* as last told */
+	int64_t status_due_ms; /* CLOCK_BOOTTIME when to look at all of it again */
 };
 
 static void on_change(void *context)
@@ -75,63 +66,64 @@ static void on_change(void *context)
 	(void)written;
 }
 
-/* Say how many accounts have a valid token, which one to look at, and why a reload failed. */
-static void describe_state(struct daemon *self, char *out, size_t out_size)
-{
-	size_t valid = 0;
-	size_t failing = 0;
-	const char *first_failing = NULL;
-	char detail[96] = "";
-	int64_t now_ms = clock_boottime_ms(&clock_system);
-	epoch_enter(&self->registry.epoch, EPOCH_READER);
-	const struct account_table *table = atomic_load(&self->registry.table);
-	for (size_t i = 0; i < table->count; i++) {
-		const struct account *account = table->accounts[i];
-		const struct snapshot *snapshot = atomic_load(&account->snapshot);
-		const struct account_report *report = atomic_load(&account->report);
-		valid += snapshot_is_valid(snapshot, now_ms);
-		if (report->error.code == ERR_NONE)
-			continue;
-		failing++;
-		if (first_failing == NULL) {
-			first_failing = account->settings.name;
-			snprintf(detail, sizeof(detail), "%s (%s)", first_failing,
-				error_code_name(report->error.code));
-		}
-	}
-	int len = snprintf(
-		out, out_size, "%zu of %zu accounts have a valid token", valid, table->count);
-	if (failing > 0 && len > 0 && (size_t)len < out_size)
-		snprintf(out + len, out_size - (size_t)len, "; refresh fails for %zu: %s%s",
-			failing, detail, failing > 1 ? ", ..." : "");
-	if (self->reload_error[0] != '\0' && strlen(out) < out_size)
-		snprintf(out + strlen(out), out_size - strlen(out),
-			"; reload failed, the old configuration is in force: %s",
-			self->reload_error);
-	epoch_leave(&self->registry.epoch, EPOCH_READER);
-}
-
 /* Warn where the kernel let secrets into memory that may be swapped out, and when it is more. */
 static void check_memory_lock(struct daemon *self)
 {
+	const struct log_field fields[] = {{"MESSAGE_ID", MESSAGE_MEMORY_UNLOCKED}, {0}};
 	struct secret_memory usage;
 	secret_memory_usage(&usage);
 	if (usage.bytes_unlocked > self->bytes_unlocked)
-		log_warning("%zu of %zu bytes of memory for secrets could not be locked and may be "
-			    "swapped out; raise RLIMIT_MEMLOCK (LimitMEMLOCK= of the unit)",
+		log_event(LOG_LEVEL_WARNING, fields,
+			"%zu of %zu bytes of memory for secrets could not be locked and may be "
+			"swapped out; raise RLIMIT_MEMLOCK (LimitMEMLOCK= of the unit)",
 			usage.bytes_unlocked, usage.bytes_mapped);
 	self->bytes_unlocked = usage.bytes_unlocked;
 }
 
+/* Have self->status say how it is now. */
+static void describe_state(struct daemon *self)
+{
+	int64_t now_ms = clock_boottime_ms(&clock_system);
+	status_line_describe(
+		&self->registry, EPOCH_READER, now_ms, self->reload_error, &self->status);
+	self->status_due_ms = now_ms + STATUS_MS;
+}
+
+/* Tell the status if it is another: at once what has changed, and what time changes when it is due.
+ */
 static void update_status(struct daemon *self)
 {
-	char status[sizeof(self->status)];
-	describe_state(self, status, sizeof(status));
+	const struct status_line before = self->status;
+	int64_t due_ms = self->status_due_ms;
+	describe_state(self);
 	check_memory_lock(self);
-	if (strcmp(status, self->status) == 0)
+	bool is_due = self->status_due_ms - STATUS_MS >= due_ms;
+	bool has_changed = strcmp(self->status.state, before.state) != 0;
+	if (!has_changed && !is_due) {
+		self->status = before;
+		self->status_due_ms = due_ms;
 		return;
-	memcpy(self->status, status, sizeof(status));
-	service_status(status);
+	}
+	char status[STATUS_LINE_SIZE];
+	status_line_join(&self->status, status);
+	if (has_changed || strcmp(self->status.next, before.next) != 0)
+		service_status(status);
+}
+
+/* Tell that the daemon serves, as it did before if it was reloaded. */
+static void tell_ready(struct daemon *self)
+{
+	char status[STATUS_LINE_SIZE];
+	check_memory_lock(self);
+	describe_state(self);
+	status_line_join(&self->status, status);
+	service_ready(status);
+}
+
+/* Also while this thread waits for another one, which may be the one that hangs. */
+static void turn_watchdog(void *context)
+{
+	watchdog_turn(context);
 }
 
 /* Log each line of the problems. */
@@ -178,30 +170,23 @@ static int check_config(const char *path)
 	return EXIT_SUCCESS;
 }
 
-/* As many as there are descriptors for; where there are few, every second one is for a client. */
-static unsigned connection_limit(void)
-{
-	struct rlimit files;
-	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
-		files.rlim_cur = DESCRIPTORS_BESIDE_CLIENTS;
-	if (files.rlim_cur > CONNECTIONS_MAX + DESCRIPTORS_BESIDE_CLIENTS)
-		return CONNECTIONS_MAX;
-	if (files.rlim_cur > 2 * DESCRIPTORS_BESIDE_CLIENTS)
-		return (unsigned)(files.rlim_cur - DESCRIPTORS_BESIDE_CLIENTS);
-	return (unsigned)files.rlim_cur / 2;
-}
-
 static int start(struct daemon *self, const struct config *config, struct error *err)
 {
 	struct setup_accounts accounts = {0};
 	struct passed_socket *passed = NULL;
+	struct passed_socket *stored = NULL;
 	size_t passed_count = 0;
+	size_t stored_count = 0;
 	if (setup_accounts_open(config, NULL, &accounts, err) != 0)
 		return -1;
-	if (service_take_sockets(&passed, &passed_count, err) != 0) {
+	if (service_take_sockets(&passed, &passed_count, &stored, &stored_count, err) != 0) {
 		setup_accounts_close(&accounts);
 		return -1;
 	}
+	cache_store_open(&self->store);
+	cache_store_take(&self->store, stored, stored_count, accounts.table, &server_answer_maker,
+		clock_boottime_ms(&clock_system));
+	service_stored_free(stored, stored_count);
 	struct listener **listeners =
 		setup_listeners_open(config, NULL, 0, passed, passed_count, err);
 	service_sockets_free(passed, passed_count);
@@ -215,11 +200,13 @@ static int start(struct daemon *self, const struct config *config, struct error 
 		.clock = &clock_system,
 		.on_change = on_change,
 		.context = self,
+		.meanwhile = {turn_watchdog, &self->watchdog},
 	};
 	const struct server_options server_options = {
 		.registry = &self->registry,
 		.clock = &clock_system,
-		.connection_limit = connection_limit(),
+		.connection_limit = process_connection_limit(),
+		.meanwhile = {turn_watchdog, &self->watchdog},
 	};
 	self->refresher = refresher_start(&refresher_options, err);
 	if (self->refresher == NULL ||
@@ -267,47 +254,81 @@ static int reload(struct daemon *self, const struct config *config, struct error
 	return 0;
 }
 
+/* Have the service manager keep what changed since the last time. */
+static void keep_tokens(struct daemon *self)
+{
+	epoch_enter(&self->registry.epoch, EPOCH_READER);
+	cache_store_write(
+		&self->store, atomic_load(&self->registry.table), clock_boottime_ms(&clock_system));
+	epoch_leave(&self->registry.epoch, EPOCH_READER);
+}
+
 static void handle_reload(struct daemon *self)
 {
+	const struct log_field fields[] = {{"MESSAGE_ID", MESSAGE_RELOAD_FAILED}, {0}};
 	struct error err = ERROR_INIT;
 	service_reloading();
 	struct config *config = load_config(self->config_path, &err);
 	self->reload_error[0] = '\0';
 	if (config != NULL && reload(self, config, &err) == 0) {
 		log_set_level(config->log_level);
+		/* At once: the token of an account that is gone is not to lie there. */
+		cache_store_changed(&self->store, true, clock_boottime_ms(&clock_system));
+		keep_tokens(self);
 		log_notice("reloaded the configuration: accounts: %zu", config->account_count);
 	} else {
 		if (config != NULL)
 			log_error("%s", err.message);
-		log_error("the new configuration is bad; the old one stays in force");
-		snprintf(self->reload_error, sizeof(self->reload_error), "%.150s", err.message);
+		log_event(LOG_LEVEL_ERROR, fields,
+			"the new configuration is bad; the old one stays in force");
+		snprintf(self->reload_error, sizeof(self->reload_error), "%s", err.message);
 	}
 	config_free(config);
-	describe_state(self, self->status, sizeof(self->status));
-	check_memory_lock(self);
-	/* Ready again either way: the daemon serves as before. */
-	service_ready(self->status);
+	/* Either way: the daemon serves as before. */
+	tell_ready(self);
+}
+
+/* For how many milliseconds there is nothing to do unless something happens. */
+static int time_to_wait(const struct daemon *self)
+{
+	int64_t due_ms = watchdog_due_ms(&self->watchdog);
+	if (self->status_due_ms < due_ms)
+		due_ms = self->status_due_ms;
+	if (cache_store_due_ms(&self->store) < due_ms)
+		due_ms = cache_store_due_ms(&self->store);
+	int64_t wait_ms = due_ms - clock_boottime_ms(&clock_system);
+	return wait_ms > 0 ? (int)wait_ms : 0;
 }
 
 /* Wait for signals and changes until it is time to stop. Returns the signal. */
 static int run(struct daemon *self)
 {
-	struct pollfd polls[2] = {
+	struct pollfd polls[] = {
 		{.fd = self->signal_fd, .events = POLLIN},
 		{.fd = self->change_fd, .events = POLLIN},
+		{.fd = self->watchdog.fd, .events = POLLIN},
 	};
 	for (;;) {
 		struct signalfd_siginfo info;
 		uint64_t changes;
-		if (poll(polls, 2, STATUS_MS) < 0 && errno != EINTR)
+		if (poll(polls, sizeof(polls) / sizeof(polls[0]), time_to_wait(self)) < 0 &&
+			errno != EINTR)
 			log_error("cannot wait for signals: %m");
+		watchdog_turn(&self->watchdog);
 		if (read(self->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 			if (info.ssi_signo != SIGHUP)
 				return (int)info.ssi_signo;
 			handle_reload(self);
 		}
-		if (read(self->change_fd, &changes, sizeof(changes)) > 0 || polls[1].revents == 0)
+		bool has_changed = read(self->change_fd, &changes, sizeof(changes)) > 0;
+		int64_t now_ms = clock_boottime_ms(&clock_system);
+		/* Without a change: a token may have expired, and is not kept any longer. */
+		if (has_changed || now_ms >= self->status_due_ms) {
 			update_status(self);
+			cache_store_changed(&self->store, false, now_ms);
+		}
+		if (now_ms >= cache_store_due_ms(&self->store))
+			keep_tokens(self);
 	}
 }
 
@@ -328,38 +349,24 @@ static int open_descriptors(struct daemon *self, struct error *err)
 	self->change_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (self->signal_fd < 0 || self->change_fd < 0)
 		return error_set_errno(err, errno, "cannot set up signals");
-	return 0;
-}
-
-/* No core dump, no debugger of the same user, no new privileges, all descriptors there are. */
-static void guard_process(void)
-{
-	const struct rlimit no_core = {0, 0};
-	struct rlimit files;
-	if (setrlimit(RLIMIT_CORE, &no_core) != 0)
-		log_warning("cannot forbid core dumps: %m");
-	if (prctl(PR_SET_DUMPABLE, 0) != 0)
-		log_warning("cannot forbid debuggers: %m");
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-		log_warning("cannot forbid new privileges: %m");
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-		files.rlim_cur = files.rlim_max;
-		if (setrlimit(RLIMIT_NOFILE, &files) != 0)
-			log_warning("cannot raise the limit of open files: %m");
-	}
+	return watchdog_open(
+		&self->watchdog, &clock_system, service_watchdog_ms(), service_feed_watchdog, err);
 }
 
 static int serve(const char *config_path)
 {
-	struct daemon self = {.config_path = config_path, .signal_fd = -1, .change_fd = -1};
+	struct daemon self = {
+		.config_path = config_path,
+		.signal_fd = -1,
+		.change_fd = -1,
+		.watchdog = {.fd = -1},
+	};
 	struct error err = ERROR_INIT;
-	guard_process();
+	process_guard();
 	struct config *config = load_config(config_path, &err);
 	if (config == NULL)
 		return EXIT_CONFIGURATION;
-	/* Also where no account uses them, and nobody will ever read them. */
-	for (size_t i = 0; i < sizeof(secret_variables) / sizeof(secret_variables[0]); i++)
-		secret_source_wipe_environment(secret_variables[i]);
+	process_wipe_environment();
 	log_set_level(config->log_level);
 	registry_init(&self.registry);
 	int result = open_descriptors(&self, &err);
@@ -368,19 +375,24 @@ static int serve(const char *config_path)
 	size_t account_count = config->account_count;
 	config_free(config);
 	if (result == 0) {
-		check_memory_lock(&self);
-		describe_state(&self, self.status, sizeof(self.status));
 		log_notice(
 			PACKAGE_NAME " " PACKAGE_VERSION " is ready, accounts: %zu", account_count);
-		service_ready(self.status);
+		watchdog_watch(&self.watchdog, refresher_heartbeat(self.refresher));
+		watchdog_watch(&self.watchdog, server_heartbeat(self.server));
+		tell_ready(&self);
 		int signal_number = run(&self);
 		service_stopping();
+		/* Now, in case that somebody ends this before it has stopped in order. */
+		keep_tokens(&self);
 		log_notice("stopping: %s", strsignal(signal_number));
 	} else {
 		log_error("%s", err.message);
 	}
 	server_stop(self.server, GRACE_MS);
+	watchdog_close(&self.watchdog);
 	refresher_stop(self.refresher);
+	if (result == 0)
+		keep_tokens(&self);
 	credential_pool_free(self.pool);
 	registry_destroy(&self.registry);
 	secret_source_forget_environment();

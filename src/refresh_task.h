@@ -8,6 +8,7 @@
 #include "base/heap.h"
 #include "base/loop.h"
 #include "credential/credential.h"
+#include "credential/secret_state.h"
 #include "login_desk.h"
 #include "refresher.h"
 #include "token/account.h"
@@ -33,6 +34,11 @@ struct refresh_task {
 	struct upstream_exchange *exchange; /* under way, or NULL */
 	int64_t started_ms;
 	struct schedule schedule;
+	struct secret_state secrets; /* as they were last looked at for a change */
+	int64_t rotation_ms; /* when the last exchange was due to try a rotated secret; or 0 */
+	bool has_waited_for_secret; /* the last exchange failed on one that may be back in a moment
+				     */
+	int64_t told_held_back_ms; /* when the last failure of this kind since a success was */
 	struct login_desk *desk; /* NULL before somebody asks for a login */
 };
 
@@ -42,7 +48,25 @@ struct refresh_task {
  */
 void refresh_task_start(struct refresh_task *task);
 
+/* Have an exchange begin as soon as the thread comes round; none is under way. */
+void refresh_task_hasten(struct refresh_task *task);
+
 /* End an exchange that may be under way; the timer is left as it is. */
 void refresh_task_cancel(struct refresh_task *task);
+
+/* A rotated secret is tried at once, but not again before so much time has passed. */
+#define REFRESH_TASK_ROTATION_LEAST_MS INT64_C(10000)
+
+/*
+ * A file that its credential reads a secret from may hold another one now. If it does, and that may
+ * mend something (the last refresh failed on the credential, or worked with one of two keys alone),
+ * or an exchange is under way with what was there before, it is tried at once. One that was rotated
+ * is tried soon, so that a wrong one is found while the token lives. Else it is for the next
+ * refresh, which reads it in any case.
+ *
+ * path      for people
+ * delay_ms  not sooner, where nothing is to be mended: others begin as well
+ */
+void refresh_task_secret_changed(struct refresh_task *task, const char *path, int64_t delay_ms);
 
 #endif

@@ -8,6 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* One sentence with the facts, its end included. */
+#define ERROR_MESSAGE_SIZE 1536
+
 enum error_code {
 	ERR_NONE,
 	ERR_SYSTEM, /* the operating system said no */
@@ -37,12 +40,16 @@ enum error_class {
 
 struct error {
 	enum error_code code;
-	char message[1536]; /* one sentence, no secret, printable */
+	char message[ERROR_MESSAGE_SIZE]; /* one sentence, no secret, printable */
 	int http_status; /* 0 where there was no HTTP answer */
 	char correlation_vector[64]; /* the upstream's MS-CV, or "" */
 	char upstream_code[40]; /* such as "AADSTS7000215", or "" */
 	char correlation_id[40]; /* of Microsoft Entra ID, or "" */
+	bool needs_login; /* a person must log in: mrtoken login */
 	int64_t retry_after_s; /* the upstream's Retry-After in seconds, or -1 */
+	/* More than 0: nothing was sent, and whoever tries again shall come at some moment within
+	 * this after retry_after_s, for others do as well. */
+	int64_t spread_ms;
 };
 
 /* An error that is none; every struct error starts as one. */

@@ -1,5 +1,6 @@
 #include "base/http_client.h"
 
+#include "base/http_origin.h"
 #include "base/http_response.h"
 #include "base/http_trust.h"
 #include "base/text.h"
@@ -16,7 +17,8 @@
 
 struct http_flight {
 	struct http_client *client;
-	struct origin *origin;
+	struct http_origin *origin;
+	uint64_t probe; /* of the origin's circuit, or 0 */
 	struct http_flight *next; /* in the origin's queue, or among the active ones */
 	CURL *easy; /* NULL while it waits for its turn */
 	char *url;
@@ -37,19 +39,11 @@ struct http_flight {
 	char curl_error[CURL_ERROR_SIZE];
 };
 
-/* A scheme, host and port, with the requests that wait for a connection to it. */
-struct origin {
-	struct origin *next;
-	char *name;
-	unsigned active;
-	struct http_flight *first_waiting;
-	struct http_flight **last_waiting;
-};
-
 struct http_client {
+	const struct clock *clock;
 	CURLM *multi;
 	CURLSH *share; /* TLS sessions and addresses, kept over requests */
-	struct origin *origins;
+	struct http_origin *origins;
 	struct http_flight *active;
 	bool has_room; /* a place became free that nobody has been given yet */
 	struct curl_waitfd *waits; /* the caller's descriptors, in libcurl's form */
@@ -65,11 +59,12 @@ static void curl_start(void)
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-struct http_client *http_client_new(struct error *err)
+struct http_client *http_client_new(const struct clock *clock, struct error *err)
 {
 	pthread_once(&curl_started, curl_start);
 	struct http_client *client = calloc(1, sizeof(*client));
 	if (client != NULL) {
+		client->clock = clock;
 		client->multi = curl_multi_init();
 		client->share = curl_share_init();
 	}
@@ -107,15 +102,14 @@ void http_client_free(struct http_client *client)
 		flight_free(flight);
 	}
 	while (client->origins != NULL) {
-		struct origin *origin = client->origins;
+		struct http_origin *origin = client->origins;
 		client->origins = origin->next;
 		while (origin->first_waiting != NULL) {
 			struct http_flight *flight = origin->first_waiting;
 			origin->first_waiting = flight->next;
 			flight_free(flight);
 		}
-		free(origin->name);
-		free(origin);
+		http_origin_free(origin);
 	}
 	if (client->multi != NULL)
 		curl_multi_cleanup(client->multi);
@@ -123,29 +117,6 @@ void http_client_free(struct http_client *client)
 		curl_share_cleanup(client->share);
 	free(client->waits);
 	free(client);
-}
-
-/* The origin of `url`, made when it is new. NULL: no memory. */
-static struct origin *origin_of(struct http_client *client, const char *url)
-{
-	const char *host = strstr(url, "://");
-	size_t len =
-		host == NULL ? strlen(url) : (size_t)(host - url) + 3 + strcspn(host + 3, "/?#");
-	for (struct origin *o = client->origins; o != NULL; o = o->next)
-		if (strlen(o->name) == len && memcmp(o->name, url, len) == 0)
-			return o;
-	struct origin *origin = calloc(1, sizeof(*origin));
-	if (origin == NULL)
-		return NULL;
-	origin->name = strndup(url, len);
-	if (origin->name == NULL) {
-		free(origin);
-		return NULL;
-	}
-	origin->last_waiting = &origin->first_waiting;
-	origin->next = client->origins;
-	client->origins = origin;
-	return origin;
 }
 
 static size_t take_body(char *bytes, size_t size, size_t count, void *context)
@@ -170,6 +141,30 @@ static size_t take_header(char *bytes, size_t size, size_t count, void *context)
 	else if (len <= 2)
 		flight->has_all_headers = true;
 	return len;
+}
+
+/*
+ * Another connection is about to be made, perhaps because the one that was kept had died. What
+ * libcurl said of that one would stand there as the reason of whatever goes wrong now.
+ */
+static int forget_error(struct http_flight *flight)
+{
+	flight->curl_error[0] = '\0';
+	return 0;
+}
+
+static int on_resolve(void *state, void *reserved, void *context)
+{
+	(void)state;
+	(void)reserved;
+	return forget_error(context);
+}
+
+static int on_socket(void *context, curl_socket_t fd, curlsocktype purpose)
+{
+	(void)fd;
+	(void)purpose;
+	return forget_error(context);
 }
 
 static bool flight_configure(struct http_flight *flight)
@@ -207,6 +202,10 @@ static bool flight_configure(struct http_flight *flight)
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, flight);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, flight->curl_error);
+	curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolve);
+	curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, flight);
+	curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
+	curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, flight);
 	curl_easy_setopt(easy, CURLOPT_SHARE, flight->client->share);
 	if (curl_easy_setopt(easy, CURLOPT_URL, flight->url) != CURLE_OK ||
 		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,
@@ -229,6 +228,7 @@ static bool flight_launch(struct http_flight *flight)
 		if (flight->easy != NULL)
 			curl_easy_cleanup(flight->easy);
 		flight->easy = NULL;
+		http_origin_abandoned(flight->origin, flight->probe);
 		return false;
 	}
 	flight->next = flight->client->active;
@@ -276,7 +276,7 @@ struct http_flight *http_client_send(struct http_client *client, const struct ht
 		memcpy(flight->thumbprint, request->server_thumbprint, len);
 	}
 	flight->url = strdup(request->url);
-	flight->origin = origin_of(client, request->url);
+	flight->origin = http_origin_of(&client->origins, request, client->clock);
 	if (flight->url == NULL || flight->origin == NULL)
 		goto no_memory;
 	if (request->ca_file != NULL) {
@@ -293,7 +293,12 @@ struct http_flight *http_client_send(struct http_client *client, const struct ht
 	/* The list is made by hand here, because curl_slist_append() would copy the secret. */
 	if (request->secret_line != NULL)
 		flight->secret_header.data = (char *)secret_bytes(request->secret_line);
-	if (flight->origin->active >= HTTP_CONNECTIONS_PER_ORIGIN) {
+	if (http_origin_refuses(flight->origin, err)) {
+		flight_free(flight);
+		return NULL;
+	}
+	if (flight->origin->active >= HTTP_CONNECTIONS_PER_ORIGIN ||
+		http_origin_ask(flight->origin, &flight->probe) == CIRCUIT_WAIT) {
 		*flight->origin->last_waiting = flight;
 		flight->origin->last_waiting = &flight->next;
 		return flight;
@@ -323,30 +328,35 @@ static void call_failed(struct http_flight *flight, const struct error *err)
 	flight_free(flight);
 }
 
-/* Launch what waits for the origin, as far as its limit allows. */
-static void origin_advance(struct origin *origin)
+/* Launch what waits for the origin, as far as its limit and its circuit allow. */
+static void origin_advance(struct http_origin *origin)
 {
 	while (origin->first_waiting != NULL && origin->active < HTTP_CONNECTIONS_PER_ORIGIN) {
 		struct http_flight *flight = origin->first_waiting;
+		struct error err = ERROR_INIT;
+		bool is_refused = http_origin_refuses(origin, &err);
+		if (!is_refused && http_origin_ask(origin, &flight->probe) == CIRCUIT_WAIT)
+			return;
 		origin->first_waiting = flight->next;
 		if (origin->first_waiting == NULL)
 			origin->last_waiting = &origin->first_waiting;
 		flight->next = NULL;
-		if (!flight_launch(flight)) {
-			struct error err = ERROR_INIT;
+		if (!is_refused && flight_launch(flight))
+			continue;
+		if (!is_refused)
 			error_set(&err, ERR_NO_MEMORY, "cannot send a request: out of memory");
-			call_failed(flight, &err);
-		}
+		call_failed(flight, &err);
 	}
 }
 
 void http_client_cancel(struct http_client *client, struct http_flight *flight)
 {
-	struct origin *origin = flight->origin;
+	struct http_origin *origin = flight->origin;
 	if (flight->easy != NULL) {
 		/* Who waits for its place gets it in the next http_client_run(): not now, when the
 		 * caller may be about to cancel that one too. */
 		flight_land(flight);
+		http_origin_abandoned(origin, flight->probe);
 		flight_free(flight);
 		client->has_room = true;
 		return;
@@ -367,6 +377,7 @@ static void call_answered(struct http_flight *flight)
 	response.body = flight->body;
 	flight->body = NULL;
 	flight->done(flight->context, &response, NULL);
+	http_origin_answered(flight->origin, flight->probe, &response);
 	secret_free(response.body);
 }
 
@@ -396,12 +407,29 @@ static enum error_code code_of(CURLcode result)
 	}
 }
 
+/* What an answer that was not read to its end says of the origin. */
+static void origin_broke(const struct http_flight *flight, const struct error *err)
+{
+	struct http_response response = {.retry_after_s = -1};
+	if (flight->is_too_long) {
+		long status = 0;
+		curl_easy_getinfo(flight->easy, CURLINFO_RESPONSE_CODE, &status);
+		response.status = (int)status;
+		http_origin_answered(flight->origin, flight->probe, &response);
+	} else if (err->code == ERR_CONFIGURATION || err->code == ERR_NO_MEMORY) {
+		http_origin_abandoned(flight->origin, flight->probe); /* by a fault of this host */
+	} else {
+		http_origin_failed(flight->origin, flight->probe, err);
+	}
+}
+
 static void call_broken(struct http_flight *flight, CURLcode result)
 {
 	struct error err = ERROR_INIT;
 	const char *origin = flight->origin->name;
-	const char *reason =
-		flight->curl_error[0] != '\0' ? flight->curl_error : curl_easy_strerror(result);
+	const char *reason = flight->curl_error;
+	if (reason[0] == '\0')
+		reason = http_trust_reason(flight->easy, result);
 	if (flight->is_too_long)
 		error_set(&err, ERR_UPSTREAM_FORMAT,
 			"%s answered with more than the %zu bytes that an answer may have", origin,
@@ -414,6 +442,7 @@ static void call_broken(struct http_flight *flight, CURLcode result)
 	else
 		error_set(&err, code_of(result), "no answer from %s: %s", origin, reason);
 	flight->done(flight->context, NULL, &err);
+	origin_broke(flight, &err);
 }
 
 /* Call back for all that is done. Returns how many there were. */
@@ -428,7 +457,7 @@ static unsigned land_flights(struct http_client *client)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &flight);
-		struct origin *origin = flight->origin;
+		struct http_origin *origin = flight->origin;
 		flight_land(flight);
 		if (result == CURLE_OK && !flight->has_all_headers)
 			result = CURLE_RECV_ERROR;
@@ -472,7 +501,7 @@ void http_client_run_with(
 	struct http_client *client, struct pollfd *polls, size_t count, int timeout_ms)
 {
 	int running = 0;
-	for (struct origin *o = client->origins; o != NULL && client->has_room; o = o->next)
+	for (struct http_origin *o = client->origins; o != NULL && client->has_room; o = o->next)
 		origin_advance(o);
 	client->has_room = false;
 	curl_multi_perform(client->multi, &running);
@@ -488,6 +517,13 @@ void http_client_run_with(
 			polls[i].revents = 0;
 	curl_multi_perform(client->multi, &running);
 	land_flights(client);
+}
+
+void http_client_forgive(struct http_client *client)
+{
+	for (struct http_origin *o = client->origins; o != NULL; o = o->next)
+		circuit_reset(&o->circuit);
+	client->has_room = true; /* of those who wait for a probe */
 }
 
 void http_client_wake(struct http_client *client)

@@ -4,11 +4,16 @@
  * checked, https only but for the addresses of the host itself, no redirect followed, proxies by
  * the usual variables, answers bounded in time and size.
  *
+ * An origin is a scheme, host and port. After failures in a row, be it of the transport or by a
+ * status of 5xx, its circuit opens, and its requests fail at once until one of them is answered:
+ * base/circuit.h. 429 is somebody's own affair. What is for the host itself has no circuit.
+ *
  * All functions belong to one thread, but for http_client_wake().
  */
 #ifndef MRTOKEND_BASE_HTTP_CLIENT_H
 #define MRTOKEND_BASE_HTTP_CLIENT_H
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/secret.h"
 
@@ -61,6 +66,9 @@ struct http_response {
 	char challenge[256]; /* WWW-Authenticate */
 	int64_t server_date_s; /* Date as Unix seconds, or -1 */
 	int64_t retry_after_s; /* Retry-After, seconds or date, or its ms forms; or -1 */
+	/* "" at first. Whoever reads the upstream's own code in the body may put it here: others
+	 * who are refused for this failure are told it. */
+	char upstream_code[40];
 };
 
 /*
@@ -70,8 +78,11 @@ struct http_response {
 typedef void (*http_done_fn)(
 	void *context, struct http_response *response, const struct error *err);
 
-/* Returns NULL with *err when there is no memory or libcurl does not start. */
-struct http_client *http_client_new(struct error *err);
+/*
+ * clock  lives as long as the client
+ * Returns NULL with *err when there is no memory or libcurl does not start.
+ */
+struct http_client *http_client_new(const struct clock *clock, struct error *err);
 
 /* Ends every flight without calling back. NULL is fine. */
 void http_client_free(struct http_client *client);
@@ -82,12 +93,17 @@ void http_client_free(struct http_client *client);
  * cancelled.
  *
  * Returns the flight, valid until `done` is called, or NULL with *err (then `done` is not called).
+ * When the origin's circuit is open, *err has the code and the words of the failure behind that,
+ * when to come back in retry_after_s, and a spread_ms.
  */
 struct http_flight *http_client_send(struct http_client *client, const struct http_request *request,
 	http_done_fn done, void *context, struct error *err);
 
 /* End a flight; `done` is not called. */
 void http_client_cancel(struct http_client *client, struct http_flight *flight);
+
+/* Close all circuits: after a reload, what failed may work. */
+void http_client_forgive(struct http_client *client);
 
 /* Wait for at most `timeout_ms` for something to happen or a wake-up, and deal with it. */
 void http_client_run(struct http_client *client, int timeout_ms);

@@ -99,3 +99,15 @@ void http_trust_describe_bad_file(const char *ca_file, const char *reason, struc
 			"file",
 			path, reason);
 }
+
+const char *http_trust_reason(CURL *easy, CURLcode result)
+{
+	long verified = X509_V_OK;
+	if (result != CURLE_PEER_FAILED_VERIFICATION ||
+		curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &verified) != CURLE_OK)
+		return curl_easy_strerror(result);
+	/* libcurl compares the name itself, before it takes OpenSSL's verdict. */
+	return verified == X509_V_OK || verified == X509_V_ERR_UNSPECIFIED
+		       ? "the certificate is for another host"
+		       : X509_verify_cert_error_string(verified);
+}

@@ -22,4 +22,10 @@ bool http_trust_configure(CURL *easy, const char *thumbprint, const char *ca_fil
  */
 void http_trust_describe_bad_file(const char *ca_file, const char *reason, struct error *err);
 
+/*
+ * What went wrong, where libcurl left no words of its own: of a certificate, what is not right with
+ * it. Never NULL; static, or until the next call of the thread.
+ */
+const char *http_trust_reason(CURL *easy, CURLcode result);
+
 #endif

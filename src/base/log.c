@@ -89,7 +89,8 @@ static void send_to_stderr(
 	size_t len = (size_t)snprintf(
 		line, sizeof(line), "%s: %s: %s", program_name, level_names[level], message);
 	for (int i = 0; fields != NULL && fields[i].name != NULL && i < LOG_FIELDS_MAX; i++) {
-		if (fields[i].value == NULL || len >= sizeof(line))
+		if (fields[i].value == NULL || len >= sizeof(line) ||
+			strcmp(fields[i].name, "MESSAGE_ID") == 0)
 			continue;
 		len += (size_t)snprintf(
 			line + len, sizeof(line) - len, " %s=%s", fields[i].name, fields[i].value);

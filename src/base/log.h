@@ -17,7 +17,10 @@ enum log_level {
 	LOG_LEVEL_DEBUG = 7,
 };
 
-/* A journal field, such as ACCOUNT. A field whose value is NULL is left out. */
+/*
+ * A journal field, such as ACCOUNT. A field whose value is NULL is left out. MESSAGE_ID, a constant
+ * of base/message_id.h, is for the journal alone: it says nothing to people.
+ */
 struct log_field {
 	const char *name;
 	const char *value;

@@ -25,7 +25,7 @@ struct loop *loop_new(const struct clock *clock, struct error *err)
 		return NULL;
 	}
 	loop->clock = clock;
-	loop->http = http_client_new(err);
+	loop->http = http_client_new(clock, err);
 	if (loop->http == NULL) {
 		free(loop);
 		return NULL;

@@ -196,6 +196,7 @@ static void hint_known_accounts(const struct cli_options *options, struct cli_fa
 /* What an error object holds; all of it is optional here. */
 struct refusal {
 	bool is_understood;
+	struct text code;
 	struct text message;
 	int64_t retry_after_s; /* or -1 */
 };
@@ -210,6 +211,7 @@ static void read_refusal(const struct daemon_answer *answer, struct refusal *ref
 	if (whole.json != NULL &&
 		answer_object(&whole, "error", ANSWER_REQUIRED, &error, &ignored) == 0) {
 		refusal->is_understood = true;
+		answer_string(&error, "code", ANSWER_NULLABLE, &refusal->code, &ignored);
 		answer_string(&error, "message", ANSWER_NULLABLE, &refusal->message, &ignored);
 		int64_t seconds = -1;
 		if (refusal->retry_after_s < 0 &&
@@ -220,6 +222,12 @@ static void read_refusal(const struct daemon_answer *answer, struct refusal *ref
 	}
 	json_object_put(whole.json);
 	text_free(&ignored.message);
+}
+
+static bool has_code(const struct refusal *refusal, const char *code)
+{
+	const char *own = text_string(&refusal->code);
+	return own != NULL && strcmp(own, code) == 0;
 }
 
 static void word_refusal(const struct cli_options *options, bool is_about_account, long status,
@@ -236,6 +244,10 @@ static void word_refusal(const struct cli_options *options, bool is_about_accoun
 			cli_fail(failure, CLI_EXIT_NO_ACCOUNT,
 				"no account was named and there is no default one: %s", message);
 		hint_known_accounts(options, failure);
+	} else if (has_code(refusal, "too_soon") || has_code(refusal, "refresh_failed")) {
+		cli_fail(failure, CLI_EXIT_NOT_REFRESHED, "nothing was refreshed: %s", message);
+		if (status == 429 && refusal->retry_after_s >= 0)
+			cli_hint(failure, "Try again in %lld s", (long long)refusal->retry_after_s);
 	} else if (status == 503) {
 		cli_fail(failure, CLI_EXIT_NO_TOKEN, "no valid token at the moment: %s", message);
 		if (refusal->retry_after_s >= 0)
@@ -270,6 +282,7 @@ int answer_accept(const struct cli_options *options, bool is_about_account,
 	struct refusal refusal = {0};
 	read_refusal(answer, &refusal);
 	word_refusal(options, is_about_account, answer->status, &refusal, failure);
+	text_free(&refusal.code);
 	text_free(&refusal.message);
 	return -1;
 }

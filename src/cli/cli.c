@@ -13,6 +13,7 @@ static const char *const exit_texts[CLI_EXIT_COUNT] = {
 	[CLI_EXIT_NOT_ALLOWED] = "not allowed, by the socket's mode or by the daemon's rules",
 	[CLI_EXIT_CONFIGURATION] = "the configuration is not valid",
 	[CLI_EXIT_NO_LOGIN] = "nobody was logged in: declined, too late, failed, or not needed",
+	[CLI_EXIT_NOT_REFRESHED] = "nothing was refreshed: too soon, failed, or not ended in time",
 };
 
 const char *cli_exit_text(enum cli_exit exit_code)

@@ -22,6 +22,7 @@ enum cli_exit {
 	CLI_EXIT_NOT_ALLOWED,
 	CLI_EXIT_CONFIGURATION,
 	CLI_EXIT_NO_LOGIN,
+	CLI_EXIT_NOT_REFRESHED,
 	CLI_EXIT_COUNT,
 };
 
@@ -54,6 +55,7 @@ struct cli_options {
 	const char *probe; /* the account to be tried, or NULL */
 	bool is_json;
 	bool is_header;
+	bool wants_wait;
 	bool wants_help;
 	bool wants_version;
 };
@@ -68,6 +70,7 @@ enum cli_option_bit {
 	CLI_OPTION_HEADER = 1 << 5,
 	CLI_OPTION_CONFIG = 1 << 6,
 	CLI_OPTION_PROBE = 1 << 7,
+	CLI_OPTION_WAIT = 1 << 8,
 };
 /* Those that stand before the verb as well as behind it, and are allowed with each. */
 #define CLI_OPTIONS_COMMON \
@@ -90,6 +93,7 @@ struct cli_verb {
 int get_run(const struct cli_options *options, struct cli_failure *failure);
 int list_run(const struct cli_options *options, struct cli_failure *failure);
 int status_run(const struct cli_options *options, struct cli_failure *failure);
+int refresh_run(const struct cli_options *options, struct cli_failure *failure);
 int login_run(const struct cli_options *options, struct cli_failure *failure);
 int check_run(const struct cli_options *options, struct cli_failure *failure);
 

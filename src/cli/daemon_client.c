@@ -99,6 +99,13 @@ static int fail_transfer(CURL *curl, CURLcode code, const struct collected *coll
 	return cli_hint(failure, "Is it mrtokend that listens there?");
 }
 
+struct request {
+	bool is_post; /* else GET */
+	const char *path;
+	const char *accept;
+	int64_t wait_s; /* that the daemon may wait; 0: it may not */
+};
+
 /* Returns CURLE_OK, or why libcurl lacks something that this needs. */
 static CURLcode set_up(CURL *curl, const struct cli_options *options, const char *url,
 	struct curl_slist *headers, struct collected *collected)
@@ -144,28 +151,43 @@ static CURLcode set_up_post(CURL *curl)
 	return code != CURLE_OK ? code : curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, 0L);
 }
 
-static int transfer(const struct cli_options *options, bool is_post, const char *path,
-	const char *accept, struct daemon_answer *answer, struct cli_failure *failure)
+/* The request's own headers; NULL: no memory. */
+static struct curl_slist *headers_of(const struct request *request)
+{
+	_cleanup_text_ struct text accept = {0};
+	_cleanup_text_ struct text prefer = {0};
+	text_appendf(&accept, "Accept: %s", request->accept);
+	text_appendf(&prefer, "Prefer: wait=%lld", (long long)request->wait_s);
+	if (text_string(&accept) == NULL || text_string(&prefer) == NULL)
+		return NULL;
+	struct curl_slist *headers = curl_slist_append(NULL, text_string(&accept));
+	bool is_whole = headers != NULL;
+	if (is_whole && request->is_post)
+		is_whole = curl_slist_append(headers, "Content-Type:") != NULL;
+	if (is_whole && request->wait_s > 0)
+		is_whole = curl_slist_append(headers, text_string(&prefer)) != NULL;
+	if (is_whole)
+		return headers;
+	curl_slist_free_all(headers);
+	return NULL;
+}
+
+static int transfer(const struct cli_options *options, const struct request *request,
+	struct daemon_answer *answer, struct cli_failure *failure)
 {
 	char *content_type = NULL;
 	_cleanup_text_ struct text url = {0};
-	_cleanup_text_ struct text header = {0};
-	text_appendf(&url, "http://localhost%s", path);
-	text_appendf(&header, "Accept: %s", accept);
-	if (text_string(&url) == NULL || text_string(&header) == NULL)
+	text_appendf(&url, "http://localhost%s", request->path);
+	if (text_string(&url) == NULL)
 		return cli_fail(failure, CLI_EXIT_FAILURE, "no memory for the request");
 	struct collected collected = {.answer = answer};
-	struct curl_slist *headers = curl_slist_append(NULL, text_string(&header));
-	if (headers != NULL && is_post && curl_slist_append(headers, "Content-Type:") == NULL) {
-		curl_slist_free_all(headers);
-		headers = NULL;
-	}
+	struct curl_slist *headers = headers_of(request);
 	CURL *curl = curl_easy_init();
 	int result = -1;
 	CURLcode code = CURLE_FAILED_INIT;
 	if (curl != NULL && headers != NULL)
 		code = set_up(curl, options, text_string(&url), headers, &collected);
-	if (code == CURLE_OK && is_post)
+	if (code == CURLE_OK && request->is_post)
 		code = set_up_post(curl);
 	if (code != CURLE_OK) {
 		cli_fail(failure, CLI_EXIT_FAILURE, "cannot prepare the request: %s",
@@ -187,9 +209,8 @@ static int transfer(const struct cli_options *options, bool is_post, const char 
 	return result;
 }
 
-static int send_request(const struct cli_options *options, bool is_post, const char *path,
-	const char *accept, bool holds_token, struct daemon_answer *answer,
-	struct cli_failure *failure)
+static int send_request(const struct cli_options *options, const struct request *request,
+	bool holds_token, struct daemon_answer *answer, struct cli_failure *failure)
 {
 	struct daemon_answer got = {.retry_after_s = -1};
 	if (holds_token) {
@@ -203,7 +224,7 @@ static int send_request(const struct cli_options *options, bool is_post, const c
 		daemon_answer_free(&got);
 		return cli_fail(failure, CLI_EXIT_FAILURE, "libcurl cannot start");
 	}
-	int result = transfer(options, is_post, path, accept, &got, failure);
+	int result = transfer(options, request, &got, failure);
 	curl_global_cleanup();
 	if (result == 0)
 		*answer = got;
@@ -215,13 +236,20 @@ static int send_request(const struct cli_options *options, bool is_post, const c
 int daemon_get(const struct cli_options *options, const char *path, const char *accept,
 	bool holds_token, struct daemon_answer *answer, struct cli_failure *failure)
 {
-	return send_request(options, false, path, accept, holds_token, answer, failure);
+	const struct request request = {.path = path, .accept = accept};
+	return send_request(options, &request, holds_token, answer, failure);
 }
 
 int daemon_post(const struct cli_options *options, const char *path, const char *accept,
-	struct daemon_answer *answer, struct cli_failure *failure)
+	int64_t wait_s, struct daemon_answer *answer, struct cli_failure *failure)
 {
-	return send_request(options, true, path, accept, false, answer, failure);
+	const struct request request = {
+		.is_post = true,
+		.path = path,
+		.accept = accept,
+		.wait_s = wait_s,
+	};
+	return send_request(options, &request, false, answer, failure);
 }
 
 const char *daemon_answer_body(const struct daemon_answer *answer, size_t *len)

@@ -37,9 +37,12 @@ struct daemon_answer {
 int daemon_get(const struct cli_options *options, const char *path, const char *accept,
 	bool holds_token, struct daemon_answer *answer, struct cli_failure *failure);
 
-/* The same by POST, without a body, for an answer without a token. */
+/*
+ * The same by POST, without a body, for an answer without a token.
+ * wait_s  for how long the daemon may wait with its answer; 0: not at all
+ */
 int daemon_post(const struct cli_options *options, const char *path, const char *accept,
-	struct daemon_answer *answer, struct cli_failure *failure);
+	int64_t wait_s, struct daemon_answer *answer, struct cli_failure *failure);
 
 /* The body, wherever it is; followed by a NUL that does not count. */
 const char *daemon_answer_body(const struct daemon_answer *answer, size_t *len);

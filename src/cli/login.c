@@ -69,7 +69,7 @@ static int ask(const struct cli_options *options, bool begins, const char *path,
 	_cleanup_answer_ struct daemon_answer answer = {0};
 	struct answer_value whole = {0};
 	int result =
-		begins ? daemon_post(options, path, "application/json", &answer, failure)
+		begins ? daemon_post(options, path, "application/json", 0, &answer, failure)
 		       : daemon_get(options, path, "application/json", false, &answer, failure);
 	if (result != 0 || answer_accept(options, true, &answer, failure) != 0 ||
 		answer_parse(&answer, &whole.json, failure) != 0)

@@ -13,6 +13,7 @@ const struct options_entry options_table[] = {
 	{CLI_OPTION_JSON, "--json", NULL, NULL, "print the daemon's answer as JSON"},
 	{CLI_OPTION_HEADER, "--header", NULL, NULL,
 		"print the line \"Authorization: Bearer TOKEN\""},
+	{CLI_OPTION_WAIT, "--wait", NULL, NULL, "wait for the end of the exchange, 25 s at most"},
 	{CLI_OPTION_CONFIG, "--config", NULL, "FILE", "check this file, not the installed one"},
 	{CLI_OPTION_PROBE, "--probe", NULL, "ACCOUNT",
 		"try this account's credentials and its exchange once"},
@@ -85,6 +86,9 @@ static int apply(struct parse *parse, const struct options_entry *entry, const c
 		return 0;
 	case CLI_OPTION_HEADER:
 		options->is_header = true;
+		return 0;
+	case CLI_OPTION_WAIT:
+		options->wants_wait = true;
 		return 0;
 	case CLI_OPTION_SOCKET:
 		options->socket_path = value;

@@ -6,10 +6,11 @@
 #include "cli/output.h"
 #include "cli/table.h"
 
-#define COLUMNS 5
-
-static const char *const headings[COLUMNS] = {
-	"ACCOUNT", "STATE", "EXPIRES IN", "REFRESHES IN", "LAST ERROR"};
+/* KEY is there where an account has two keys. */
+static const char *const headings[] = {
+	"ACCOUNT", "STATE", "KEY", "EXPIRES IN", "REFRESHES IN", "LAST ERROR"};
+#define COLUMNS (sizeof(headings) / sizeof(headings[0]))
+#define KEY_COLUMN 2
 
 /* The daemon's states, and how they look; one that is not known here is shown without colour. */
 static const struct {
@@ -39,6 +40,18 @@ static int add_string(const struct answer_value *account, const char *name, bool
 		return -1;
 	bool has_colour = is_state && output_is_coloured();
 	table_add(table, text_string(&value), has_colour ? colour_of(text_string(&value)) : NULL);
+	return 0;
+}
+
+/* Which of two keys the account's token was had with. */
+static int add_key(
+	const struct answer_value *account, struct table *table, struct cli_failure *failure)
+{
+	_cleanup_text_ struct text key = {0};
+	if (answer_string(account, "key_in_use", ANSWER_NULLABLE, &key, failure) != 0)
+		return -1;
+	bool is_spare = key.len > 0 && strcmp(text_string(&key), "account_key") != 0;
+	table_add(table, text_string(&key), is_spare && output_is_coloured() ? "33" : NULL);
 	return 0;
 }
 
@@ -90,13 +103,14 @@ static int word_last_error(const struct answer_value *account, const struct answ
 	return 0;
 }
 
-static int add_account(
-	const struct answer_value *account, struct table *table, struct cli_failure *failure)
+static int add_account(const struct answer_value *account, bool has_keys, struct table *table,
+	struct cli_failure *failure)
 {
 	struct answer_value error = {0};
 	_cleanup_text_ struct text words = {0};
 	if (add_string(account, "name", false, table, failure) != 0 ||
 		add_string(account, "state", true, table, failure) != 0 ||
+		(has_keys && add_key(account, table, failure) != 0) ||
 		add_duration(account, "expires_in", "expired", table, failure) != 0 ||
 		add_duration(account, "refresh_in", "now", table, failure) != 0 ||
 		answer_object(account, "last_error", ANSWER_NULLABLE, &error, failure) != 0)
@@ -111,18 +125,34 @@ static int add_account(
 	return 0;
 }
 
+/* Whether one of the answer's accounts has two keys. */
+static bool has_key_in_use(const struct answer_value *whole)
+{
+	struct json_object *list = NULL;
+	if (json_object_object_get(whole->json, "key_in_use") != NULL)
+		return true;
+	if (!json_object_object_get_ex(whole->json, "accounts", &list) ||
+		!json_object_is_type(list, json_type_array))
+		return false;
+	for (size_t i = 0; i < json_object_array_length(list); i++)
+		if (json_object_object_get(json_object_array_get_idx(list, i), "key_in_use") !=
+			NULL)
+			return true;
+	return false;
+}
+
 /* Add one account, or all that the answer lists. */
 static int add_accounts(const struct cli_options *options, const struct answer_value *whole,
-	struct table *table, struct cli_failure *failure)
+	bool has_keys, struct table *table, struct cli_failure *failure)
 {
 	if (options->account != NULL)
-		return add_account(whole, table, failure);
+		return add_account(whole, has_keys, table, failure);
 	struct answer_value accounts = {0};
 	if (answer_array(whole, "accounts", &accounts, failure) != 0)
 		return -1;
 	for (size_t i = 0; i < json_object_array_length(accounts.json); i++) {
 		struct answer_value account = answer_element(&accounts, i);
-		if (add_account(&account, table, failure) != 0)
+		if (add_account(&account, has_keys, table, failure) != 0)
 			return -1;
 	}
 	return 0;
@@ -132,12 +162,14 @@ static int print_status(const struct cli_options *options, const struct answer_v
 	struct cli_failure *failure)
 {
 	_cleanup_text_ struct text out = {0};
-	_cleanup_table_ struct table *table = table_new(COLUMNS);
+	bool has_keys = has_key_in_use(whole);
+	_cleanup_table_ struct table *table = table_new(has_keys ? COLUMNS : COLUMNS - 1);
 	if (table == NULL)
 		return cli_fail(failure, CLI_EXIT_FAILURE, "no memory for the table");
 	for (size_t i = 0; i < COLUMNS; i++)
-		table_add(table, headings[i], NULL);
-	if (add_accounts(options, whole, table, failure) != 0)
+		if (has_keys || i != KEY_COLUMN)
+			table_add(table, headings[i], NULL);
+	if (add_accounts(options, whole, has_keys, table, failure) != 0)
 		return -1;
 	if (table_print(table, output_terminal_width(), &out) != 0)
 		return cli_fail(failure, CLI_EXIT_FAILURE, "no memory for the table");

@@ -30,6 +30,7 @@ static void on_done(void *context, struct entra_answer *answer, const struct err
 		grant->origin->refused(grant->call.credential);
 	if (error->code == AADSTS_ASSERTION_TIME && !grant->is_renewed) {
 		grant->is_renewed = true;
+		grant->server_date_s = error->server_date_s;
 		result = grant->origin->get(grant, true, &again);
 	}
 	if (result != 0)

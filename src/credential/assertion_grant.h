@@ -45,6 +45,7 @@ struct assertion_grant {
 	void *pending; /* for get() and cancel(), or NULL */
 	struct entra_grant *sent; /* or NULL */
 	bool is_renewed; /* it was got anew */
+	int64_t server_date_s; /* of the answer that asked for that, Unix seconds; or 0 or less */
 };
 
 /* A kind's ask(). `app` lives as long as the credential. */

@@ -67,7 +67,9 @@ static void end_with_error(struct chain_call *call, const struct error *err)
 		error_set(&all, err->code, "no credential gave a token: %s",
 			reasons == NULL ? err->message : reasons);
 		all.http_status = err->http_status;
+		all.needs_login = err->needs_login;
 		all.retry_after_s = err->retry_after_s;
+		all.spread_ms = err->spread_ms;
 		memcpy(all.correlation_vector, err->correlation_vector,
 			sizeof(all.correlation_vector));
 		memcpy(all.upstream_code, err->upstream_code, sizeof(all.upstream_code));
@@ -166,7 +168,11 @@ void chain_accepted(struct credential *credential)
 /* Which member works may be another one now. */
 static void chain_reconsider(struct credential *credential)
 {
-	((struct chain *)credential)->has_worked = false;
+	struct chain *chain = (struct chain *)credential;
+	chain->has_worked = false;
+	for (size_t i = 0; i < chain->count; i++)
+		if (chain->members[i]->kind->reconsider != NULL)
+			chain->members[i]->kind->reconsider(chain->members[i]);
 }
 
 struct credential *const *chain_members(const struct credential *credential, size_t *count)

@@ -118,6 +118,14 @@ static struct credential_call *client_assertion_ask(struct credential *credentia
 		credential, &origin, &self->app, scope, loop, done, context, err);
 }
 
+static void client_assertion_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
+{
+	const struct client_assertion *self = (const struct client_assertion *)credential;
+	if (self->source != NULL)
+		visit(context, self->source, SECRET_IS_RENEWED);
+}
+
 static const char *const keys[] = {
 	"!tenant_id", "!client_id", source_key, command_key, "run_as", "authority", NULL};
 
@@ -128,6 +136,7 @@ const struct credential_kind credential_client_assertion = {
 	.open = client_assertion_open,
 	.ask = client_assertion_ask,
 	.cancel = assertion_grant_cancel,
+	.secrets = client_assertion_secrets,
 	.close = client_assertion_close,
 	.is_shared = true,
 };

@@ -3,6 +3,7 @@
  * file is read again when it changes; its key is plain only while it signs. Source:
  * azure-protocol.md B.2, B.3.
  */
+#include "base/message_id.h"
 #include "credential/assertion.h"
 #include "credential/assertion_grant.h"
 #include "credential/credential.h"
@@ -26,7 +27,19 @@ struct client_certificate {
 	uint64_t file_version; /* of what */
 	uint64_t passphrase_version;
 	struct certificate_validity validity; /* of the certificate that signed it */
+
+	/* What Entra's clock said when it found an assertion outside its validity; 0: not yet. */
+	int64_t server_date_s;
+	int64_t server_date_ms; /* when it said so, CLOCK_BOOTTIME */
 };
+
+/* Unix time: Entra's, as it judges assertions, where it is known to be another than this host's. */
+static int64_t unix_time_s(const struct client_certificate *self, const struct loop *loop)
+{
+	if (self->server_date_s > 0)
+		return self->server_date_s + (loop_now_ms(loop) - self->server_date_ms) / 1000;
+	return clock_realtime_s(loop_clock(loop));
+}
 
 static void forget_assertion(struct client_certificate *self)
 {
@@ -86,7 +99,7 @@ static int make_assertion(struct client_certificate *self, const struct loop *lo
 	const struct assertion_claims claims = {
 		.audience = endpoint,
 		.client_id = self->app.client_id,
-		.now_s = clock_realtime_s(loop_clock(loop)),
+		.now_s = unix_time_s(self, loop),
 		.sends_chain = self->sends_chain,
 	};
 	self->assertion = assertion_make(certificate, &claims, err);
@@ -117,8 +130,7 @@ static int have_assertion(
 	self->file_version = file_version;
 	self->passphrase_version = passphrase_version;
 	if ((self->assertion == NULL && make_assertion(self, loop, file, passphrase, err) != 0) ||
-		certificate_check_validity(
-			&self->validity, clock_realtime_s(loop_clock(loop)), err) != 0)
+		certificate_check_validity(&self->validity, unix_time_s(self, loop), err) != 0)
 		return error_wrap(err, "%s: %s", key_name, live_secret_name(self->file));
 	return 0;
 }
@@ -126,6 +138,10 @@ static int have_assertion(
 static int get(struct assertion_grant *grant, bool is_anew, struct error *err)
 {
 	struct client_certificate *self = (struct client_certificate *)grant->call.credential;
+	if (is_anew && grant->server_date_s > 0) {
+		self->server_date_s = grant->server_date_s;
+		self->server_date_ms = loop_now_ms(grant->loop);
+	}
 	if (have_assertion(self, grant->loop, is_anew, err) != 0)
 		return -1;
 	return assertion_grant_send(grant, self->assertion, err);
@@ -141,9 +157,10 @@ static void describe(struct credential *credential, struct loop *loop, struct ac
 {
 	const struct client_certificate *self = (const struct client_certificate *)credential;
 	char date[CERTIFICATE_DATE_SIZE];
-	if (!certificate_ends_soon(&self->validity, clock_realtime_s(loop_clock(loop))))
+	if (!certificate_ends_soon(&self->validity, unix_time_s(self, loop)))
 		return;
 	certificate_print_date(self->validity.not_after, date);
+	token->notice_id = MESSAGE_CERTIFICATE_EXPIRES;
 	snprintf(token->notice, sizeof(token->notice),
 		"the certificate expires on %s: register a new one with the app, and put it in "
 		"%.120s",
@@ -165,6 +182,15 @@ static struct credential_call *client_certificate_ask(struct credential *credent
 		credential, &origin, &self->app, scope, loop, done, context, err);
 }
 
+static void client_certificate_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
+{
+	const struct client_certificate *self = (const struct client_certificate *)credential;
+	visit(context, self->file, SECRET_IS_ROTATED);
+	if (self->passphrase != NULL)
+		visit(context, self->passphrase, SECRET_IS_ROTATED);
+}
+
 static const char *const keys[] = {"!tenant_id", "!client_id", "!client_certificate",
 	"client_certificate_password", "send_certificate_chain", "authority", NULL};
 
@@ -174,6 +200,7 @@ const struct credential_kind credential_client_certificate = {
 	.open = client_certificate_open,
 	.ask = client_certificate_ask,
 	.cancel = assertion_grant_cancel,
+	.secrets = client_certificate_secrets,
 	.close = client_certificate_close,
 	.is_shared = true,
 };

@@ -87,6 +87,13 @@ static void client_secret_cancel(struct credential_call *credential_call)
 	free(call);
 }
 
+static void client_secret_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
+{
+	const struct client_secret *self = (const struct client_secret *)credential;
+	visit(context, self->secret, SECRET_IS_ROTATED);
+}
+
 static const char *const keys[] = {"!tenant_id", "!client_id", "!client_secret", "authority", NULL};
 
 const struct credential_kind credential_client_secret = {
@@ -95,6 +102,7 @@ const struct credential_kind credential_client_secret = {
 	.open = client_secret_open,
 	.ask = client_secret_ask,
 	.cancel = client_secret_cancel,
+	.secrets = client_secret_secrets,
 	.close = client_secret_close,
 	.is_shared = true,
 };

@@ -66,6 +66,19 @@ struct credential *credential_with_login(struct credential *credential)
 	return found;
 }
 
+void credential_visit_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
+{
+	size_t count = 0;
+	struct credential *const *members = credential->kind->members == NULL
+						    ? NULL
+						    : credential->kind->members(credential, &count);
+	for (size_t i = 0; i < count; i++)
+		credential_visit_secrets(members[i], visit, context);
+	if (credential->kind->secrets != NULL)
+		credential->kind->secrets(credential, visit, context);
+}
+
 void credential_close(struct credential *credential)
 {
 	if (credential == NULL || --credential->references > 0)

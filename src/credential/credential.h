@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct live_secret;
 struct shared_token;
 
 /* Every kind's own structure begins with this; credential_open() fills it in. */
@@ -36,7 +37,11 @@ struct access_token {
 	bool is_static; /* what the account's clients get as it is: no exchange, no refreshing */
 	bool is_cached; /* set by shared_token.c: it was not asked for just now */
 	const char *given_by; /* the kind that gave it, which in a chain is another than asked */
+	const char *key; /* which of its kind's keys it is made of, by the name in the
+			  * configuration, where there are two; a constant, or NULL */
 	char notice[256]; /* what someone should look at although it worked, or "" */
+	const char *notice_id; /* its MESSAGE_ID, see base/message_id.h; or NULL */
+	bool is_notice_told; /* it is in the log already */
 };
 
 /* How far a token's lifetime was told by its giver, to be made an access_token of. */
@@ -94,6 +99,16 @@ struct credential_login {
 	credential_login_fn changed;
 	void *context;
 };
+
+/* How a secret comes to be another one. */
+enum secret_change {
+	SECRET_IS_ROTATED, /* by a person or a tool, who may err: the new one is tried soon */
+	SECRET_IS_RENEWED, /* again and again by a platform: there is time until the next refresh */
+};
+
+/* secret  owned by the credential */
+typedef void (*credential_secret_fn)(
+	void *context, struct live_secret *secret, enum secret_change change);
 
 struct credential_kind {
 	const char *name;
@@ -157,8 +172,18 @@ struct credential_kind {
 	/* Wait no longer. A login that nobody waits for is over. */
 	void (*leave_login)(struct credential_login *login);
 
-	/* Of a chain: somebody has logged in, so that all members are tried again. Optional. */
+	/*
+	 * Something is another way than it was found: somebody has logged in, or a secret's file
+	 * has changed. What was ruled out is tried again. Optional.
+	 */
 	void (*reconsider)(struct credential *credential);
+
+	/*
+	 * Call `visit` for each of its secrets that may change, in the same order each time.
+	 * Optional: it has none, but for those of its members.
+	 */
+	void (*secrets)(
+		const struct credential *credential, credential_secret_fn visit, void *context);
 
 	/*
 	 * Of a chain: its members, in order, and how many. Optional.
@@ -213,6 +238,10 @@ struct credential *credential_open_kind(const struct credential_kind *kind,
 
 /* The credential, or the first member of the chain that it is, which has a login; or NULL. */
 struct credential *credential_with_login(struct credential *credential);
+
+/* Call `visit` for each secret of the credential, or of a member of it, that may change. */
+void credential_visit_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context);
 
 /* Give it back; it is freed when nobody else has it. NULL is fine. */
 void credential_close(struct credential *credential);

@@ -139,6 +139,7 @@ static void end_login(struct device_code *self, const struct error *err)
 	self->ended = *err;
 	self->ended.retry_after_s = -1;
 	error_wrap(&self->ended, LOGIN_NEEDED);
+	self->ended.needs_login = true;
 }
 
 static void set_notice(struct access_token *token, const char *notice)
@@ -205,10 +206,13 @@ static int say_who_must_log_in(const struct device_code *self, struct error *err
 	}
 	const char *file = kept_login_file(self->kept);
 	if (file != NULL)
-		return error_set(err, ERR_UNAVAILABLE,
+		error_set(err, ERR_UNAVAILABLE,
 			LOGIN_NEEDED ": nobody has logged in, and %s is not there yet", file);
-	return error_set(err, ERR_UNAVAILABLE,
-		LOGIN_NEEDED ": nobody has logged in since the daemon started");
+	else
+		error_set(err, ERR_UNAVAILABLE,
+			LOGIN_NEEDED ": nobody has logged in since the daemon started");
+	err->needs_login = true;
+	return -1;
 }
 
 static int ask_entra(
@@ -277,6 +281,7 @@ static void take_without_refresh_token(struct device_code *self)
 					 : "the login ends with this token" NO_REFRESH_TOKEN);
 	error_set(&self->ended, ERR_DENIED,
 		LOGIN_NEEDED ": the last login ended with its first token" NO_REFRESH_TOKEN);
+	self->ended.needs_login = true;
 }
 
 static void on_login_ended(void *context, struct entra_answer *answer, const struct error *err)
@@ -286,7 +291,7 @@ static void on_login_ended(void *context, struct entra_answer *answer, const str
 	self->login = NULL;
 	if (answer == NULL) {
 		/* Whoever waits is told. A login that was there before is as good as it was. */
-		if (err->retry_after_s > 0)
+		if (err->retry_after_s > 0 && err->spread_ms == 0)
 			self->not_before_ms =
 				loop_now_ms(self->login_loop) +
 				1000 * (err->retry_after_s < RETRY_AFTER_MAX_S ? err->retry_after_s
@@ -354,6 +359,15 @@ static void device_code_leave_login(struct credential_login *wait)
 	self->login = NULL;
 }
 
+static void device_code_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
+{
+	const struct device_code *self = (const struct device_code *)credential;
+	struct live_secret *key = kept_login_key(self->kept);
+	if (key != NULL)
+		visit(context, key, SECRET_IS_RENEWED);
+}
+
 static const char *const keys[] = {
 	"authority", "tenant_id", "client_id", "refresh_token_file", "refresh_token_key", NULL};
 
@@ -366,6 +380,7 @@ const struct credential_kind credential_device_code = {
 	.cancel = device_code_cancel,
 	.login = device_code_login,
 	.leave_login = device_code_leave_login,
+	.secrets = device_code_secrets,
 	.close = device_code_close,
 	.is_shared = true,
 };

@@ -105,13 +105,15 @@ static void on_timer(void *context)
 	};
 	login->grant = entra_grant_start(
 		&login->options.tenant, &form, login->loop, on_poll_done, login, &err);
-	if (login->grant == NULL)
+	const struct entra_error none = {0};
+	if (login->grant == NULL && err.spread_ms > 0)
+		on_poll_done(login, NULL, &err, &none); /* like any other poll that fails */
+	else if (login->grant == NULL)
 		end(login, NULL, &err);
 }
 
 /* The answer with the code. Returns 0, or -1 with *err. */
-static int read_code(
-	struct device_login *login, const struct http_response *response, struct error *err)
+static int read_code(struct device_login *login, struct http_response *response, struct error *err)
 {
 	const char *host = login->options.tenant.authority;
 	if (response->status != 200) {

@@ -133,11 +133,11 @@ static void append(struct text *text, const char *what, const char *value)
 		text_appendf(text, ", %s%s", what, value);
 }
 
-void entra_read_error(const char *host, const struct http_response *response,
-	const struct secret *shown, struct error *err, struct entra_error *error)
+void entra_read_error(const char *host, struct http_response *response, const struct secret *shown,
+	struct error *err, struct entra_error *error)
 {
 	struct error ignored = ERROR_INIT;
-	struct entra_error found = {0};
+	struct entra_error found = {.server_date_s = response->server_date_s};
 	struct error made = ERROR_INIT;
 	char line[DESCRIPTION_MAX] = "";
 	char trace_id[40] = "";
@@ -186,6 +186,7 @@ void entra_read_error(const char *host, const struct http_response *response,
 	else
 		snprintf(made.upstream_code, sizeof(made.upstream_code), "%.39s", found.error);
 	memcpy(made.correlation_id, correlation_id, sizeof(made.correlation_id));
+	memcpy(response->upstream_code, made.upstream_code, sizeof(response->upstream_code));
 	*err = made;
 	if (error != NULL)
 		*error = found;

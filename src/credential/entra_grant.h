@@ -57,6 +57,7 @@ struct entra_answer {
 struct entra_error {
 	char error[48]; /* "invalid_client", "authorization_pending", ... */
 	int code; /* the number of AADSTS7000215; 0: none */
+	int64_t server_date_s; /* the answer's Date, Unix seconds; 0 or less: it has none */
 };
 
 /*
@@ -99,7 +100,7 @@ const char *entra_advice(int code);
  * host    who answered, for the message
  * shown   what of the request must not be repeated: a secret, or NULL
  */
-void entra_read_error(const char *host, const struct http_response *response,
-	const struct secret *shown, struct error *err, struct entra_error *error);
+void entra_read_error(const char *host, struct http_response *response, const struct secret *shown,
+	struct error *err, struct entra_error *error);
 
 #endif

@@ -146,6 +146,14 @@ static void environment_cancel(struct credential_call *call)
 		call->credential->kind->cancel(call);
 }
 
+static void environment_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
+{
+	const struct environment *self = (const struct environment *)credential;
+	if (self->inner != NULL)
+		credential_visit_secrets(self->inner, visit, context);
+}
+
 static void environment_close(struct credential *credential)
 {
 	struct environment *self = (struct environment *)credential;
@@ -161,6 +169,7 @@ const struct credential_kind credential_environment = {
 	.open = environment_open,
 	.ask = environment_ask,
 	.cancel = environment_cancel,
+	.secrets = environment_secrets,
 	.close = environment_close,
 	.is_shared = true,
 };

@@ -129,6 +129,11 @@ const char *kept_login_file(const struct kept_login *login)
 	return login->file;
 }
 
+struct live_secret *kept_login_key(const struct kept_login *login)
+{
+	return login->key;
+}
+
 void kept_login_free(struct kept_login *login)
 {
 	if (login == NULL)

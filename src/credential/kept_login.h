@@ -61,6 +61,9 @@ const char *kept_login_notice(const struct kept_login *login);
 /* Where it is kept, or NULL. */
 const char *kept_login_file(const struct kept_login *login);
 
+/* What it is encrypted with, or NULL. */
+struct live_secret *kept_login_key(const struct kept_login *login);
+
 /* NULL is fine. */
 void kept_login_free(struct kept_login *login);
 

@@ -161,6 +161,23 @@ const struct secret *live_secret_get(struct live_secret *live, uint64_t *version
 	return live->secret;
 }
 
+uint64_t live_secret_version(const struct live_secret *live)
+{
+	return live->version;
+}
+
+const char *live_secret_path(const struct live_secret *live)
+{
+	return live->file.kind == SECRET_SOURCE_FILE ? live->file.name : NULL;
+}
+
+bool live_secret_is_same(const struct live_secret *a, const struct live_secret *b)
+{
+	if (a->secret == NULL || b->secret == NULL)
+		return a->secret == b->secret;
+	return secret_equal(a->secret, b->secret);
+}
+
 const char *live_secret_name(const struct live_secret *live)
 {
 	return live->name;

@@ -47,6 +47,18 @@ struct live_secret *live_secret_open_file(const char *path, const char *key, str
 const struct secret *live_secret_get(
 	struct live_secret *live, uint64_t *version, struct error *err);
 
+/* The number of the secret that was read last; 0 before that. It is not read now. */
+uint64_t live_secret_version(const struct live_secret *live);
+
+/* The absolute path of the file that it follows, or NULL. Valid as long as `live`. */
+const char *live_secret_path(const struct live_secret *live);
+
+/*
+ * Whether both were found to hold the same when they were last read; one that was not read yet
+ * holds nothing. Neither is read now.
+ */
+bool live_secret_is_same(const struct live_secret *a, const struct live_secret *b);
+
 /* "file:/PATH" or the like, for messages. Valid as long as `live`. */
 const char *live_secret_name(const struct live_secret *live);
 

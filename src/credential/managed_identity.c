@@ -253,6 +253,14 @@ static void managed_identity_cancel(struct credential_call *call)
 		identity_call_cancel(call);
 }
 
+static void managed_identity_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
+{
+	const struct managed_identity *self = (const struct managed_identity *)credential;
+	if (self->exchanged != NULL)
+		credential_visit_secrets(self->exchanged, visit, context);
+}
+
 const struct credential_kind credential_managed_identity = {
 	.name = "managed_identity",
 	.keys = keys,
@@ -260,6 +268,7 @@ const struct credential_kind credential_managed_identity = {
 	.open = managed_identity_open,
 	.ask = managed_identity_ask,
 	.cancel = managed_identity_cancel,
+	.secrets = managed_identity_secrets,
 	.close = managed_identity_close,
 	.is_shared = true,
 };

@@ -112,6 +112,8 @@ static bool is_fresh(const struct shared_token *shared, int64_t now_ms)
 /* For how long nobody else asks after this failure. What costs the upstream nothing is not kept. */
 static int64_t quiet_ms(const struct error *err)
 {
+	if (err->spread_ms > 0)
+		return 0; /* the circuit keeps it, and may be forgiven */
 	if (err->retry_after_s > 0)
 		return 1000 * (err->retry_after_s < SCHEDULE_RETRY_AFTER_MAX_S
 					      ? err->retry_after_s
@@ -306,6 +308,15 @@ void shared_token_forget(struct credential *credential)
 	for (struct shared_token *s = credential->tokens; s != NULL; s = s->next) {
 		forget_token(s);
 		s->failed_until_ms = 0;
+	}
+}
+
+void shared_token_renew(struct credential *credential)
+{
+	for (struct shared_token *s = credential->tokens; s != NULL; s = s->next) {
+		s->token.refresh_at_ms = 0;
+		if (s->failure.retry_after_s <= 0)
+			s->failed_until_ms = 0;
 	}
 }
 

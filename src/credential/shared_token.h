@@ -60,6 +60,12 @@ void shared_token_forgive(struct credential *credential);
  */
 void shared_token_forget(struct credential *credential);
 
+/*
+ * Whoever asks next asks for real, unless the upstream wanted to be left alone: somebody wants a
+ * new token. Those that are there are kept for who takes older ones.
+ */
+void shared_token_renew(struct credential *credential);
+
 /* Wipe all; nothing is under way. By credential_close(). */
 void shared_token_free_all(struct credential *credential);
 

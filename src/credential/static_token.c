@@ -3,6 +3,7 @@
  * file is looked at now and then, since whoever made it makes the next one too.
  * Source: azure-protocol.md A.11.
  */
+#include "base/message_id.h"
 #include "credential/credential.h"
 #include "credential/live_secret.h"
 #include "token/jwt.h"
@@ -90,11 +91,13 @@ static void fill_in(struct static_token *self, const struct loop *loop, struct a
 	token->dead_at_ms = self->dead_at_ms;
 	token->refresh_at_ms = now_ms + (left_ms < LOOK_MS ? left_ms : LOOK_MS);
 	token->is_static = true;
-	if (left_ms < NEAR_END_MS && left_ms < (self->dead_at_ms - self->seen_ms) / 4)
-		snprintf(token->notice, sizeof(token->notice),
-			"the static token expires at %" PRId64
-			" and cannot be refreshed; put a new one in %.120s",
-			self->expires_on, live_secret_name(self->token));
+	if (left_ms >= NEAR_END_MS || left_ms >= (self->dead_at_ms - self->seen_ms) / 4)
+		return;
+	token->notice_id = MESSAGE_STATIC_TOKEN_EXPIRES;
+	snprintf(token->notice, sizeof(token->notice),
+		"the static token expires at %" PRId64
+		" and cannot be refreshed; put a new one in %.120s",
+		self->expires_on, live_secret_name(self->token));
 }
 
 static struct credential_call *static_token_ask(struct credential *credential, const char *scope,
@@ -117,6 +120,13 @@ static struct credential_call *static_token_ask(struct credential *credential, c
 	return call;
 }
 
+static void static_token_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
+{
+	const struct static_token *self = (const struct static_token *)credential;
+	visit(context, self->token, SECRET_IS_RENEWED);
+}
+
 static const char *const keys[] = {"!static_token", NULL};
 
 const struct credential_kind credential_static_token = {
@@ -125,6 +135,7 @@ const struct credential_kind credential_static_token = {
 	.open = static_token_open,
 	.ask = static_token_ask,
 	.cancel = credential_cancel_ready,
+	.secrets = static_token_secrets,
 	.close = static_token_close,
 	.is_shared = true,
 	.ignores_scope = true,

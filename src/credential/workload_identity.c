@@ -135,6 +135,14 @@ static void workload_identity_cancel(struct credential_call *call)
 		credential_cancel_ready(call);
 }
 
+static void workload_identity_secrets(
+	const struct credential *credential, credential_secret_fn visit, void *context)
+{
+	const struct workload_identity *self = (const struct workload_identity *)credential;
+	if (self->token != NULL)
+		visit(context, self->token, SECRET_IS_RENEWED);
+}
+
 static const char *const keys[] = {
 	"tenant_id", "client_id", "federated_token_file", "authority", NULL};
 
@@ -144,6 +152,7 @@ const struct credential_kind credential_workload_identity = {
 	.open = workload_identity_open,
 	.ask = workload_identity_ask,
 	.cancel = workload_identity_cancel,
+	.secrets = workload_identity_secrets,
 	.close = workload_identity_close,
 	.is_shared = true,
 };

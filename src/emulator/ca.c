@@ -49,7 +49,8 @@ static const struct extension server_extensions[] = {
 	{NID_subject_key_identifier, "hash"},
 	{NID_authority_key_identifier, "keyid:always"},
 	{NID_subject_alt_name,
-		"IP:127.0.0.1,IP:::1,DNS:localhost,DNS:sts.localhost,DNS:*.localhost"},
+		"IP:127.0.0.1,IP:::1,DNS:localhost,DNS:sts.localhost,DNS:*.localhost,"
+		"DNS:*.sts.localhost"},
 };
 
 static int crypto_error(struct error *err, const char *what)

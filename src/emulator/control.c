@@ -132,6 +132,16 @@ static void delete_faults(struct control_call *call)
 	control_reply_number(call, "deleted", faults_clear(call->emulator->faults));
 }
 
+static void delete_fault(struct control_call *call)
+{
+	int64_t number = 0;
+	if (parse_integer(call->rest, 1, INT64_MAX, &number) != 0)
+		control_reply_error(call, 400, "the number in the path is none");
+	else
+		control_reply_deleted(call, faults_remove(call->emulator->faults, (uint64_t)number),
+			"there is no such fault, or it is used up");
+}
+
 static void get_settings(struct control_call *call)
 {
 	struct json_object *json = json_object_new_object();
@@ -214,6 +224,7 @@ static const struct route {
 	{"GET", "/v1/faults", false, false, get_faults, NULL},
 	{"POST", "/v1/faults", true, false, post_faults, NULL},
 	{"DELETE", "/v1/faults", false, false, delete_faults, NULL},
+	{"DELETE", "/v1/faults/", false, false, delete_fault, NULL},
 	{"GET", "/v1/accounts", false, false, control_get_accounts, NULL},
 	{"PUT", "/v1/accounts/", true, false, control_put_account, "account"},
 	{"DELETE", "/v1/accounts/", false, false, control_delete_account, "account"},

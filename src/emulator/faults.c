@@ -101,6 +101,29 @@ size_t faults_clear(struct faults *faults)
 	return count;
 }
 
+/* Take the fault at `place` out of the queue. The lock is held. */
+static void take_out(struct faults *faults, size_t place)
+{
+	faults->count--;
+	for (size_t i = place; i < faults->count; i++)
+		faults->queue[i] = faults->queue[i + 1];
+}
+
+int faults_remove(struct faults *faults, uint64_t number)
+{
+	struct fault *removed = NULL;
+	pthread_mutex_lock(&faults->lock);
+	for (size_t i = 0; i < faults->count && removed == NULL; i++) {
+		if (faults->queue[i]->number != number)
+			continue;
+		removed = faults->queue[i];
+		take_out(faults, i);
+	}
+	pthread_mutex_unlock(&faults->lock);
+	fault_unref(removed);
+	return removed == NULL ? -1 : 0;
+}
+
 /* One use of the fault at `place`; the caller gets a reference. The lock is held. */
 static struct fault *use(struct faults *faults, size_t place)
 {
@@ -109,9 +132,7 @@ static struct fault *use(struct faults *faults, size_t place)
 		atomic_fetch_add(&fault->references, 1);
 		return fault;
 	}
-	faults->count--;
-	for (size_t i = place; i < faults->count; i++)
-		faults->queue[i] = faults->queue[i + 1];
+	take_out(faults, place);
 	return fault;
 }
 

@@ -105,6 +105,9 @@ struct json_object *faults_list(struct faults *faults);
 /* Drop them all. Returns how many. */
 size_t faults_clear(struct faults *faults);
 
+/* Drop the one of that number. Returns 0, or -1 when it is not there, or no more. */
+int faults_remove(struct faults *faults, uint64_t number);
+
 /* Whether a new connection to the server is to be reset; uses one up. */
 bool faults_take_connection(struct faults *faults, enum server_index server);
 

@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+struct waiter;
+
 /* From connecting to a complete request. */
 #define CONNECTION_REQUEST_MS 10000
 /* From one answer to the next complete request. */
@@ -28,6 +30,7 @@ struct connection {
 	enum connection_phase phase;
 	int64_t deadline_ms; /* CLOCK_BOOTTIME */
 	int fd; /* libmicrohttpd's */
+	struct waiter *waiter; /* of its request, or NULL; the door's to free */
 	const void *owner; /* whose connection it is: the door it came in by */
 };
 

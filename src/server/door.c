@@ -57,7 +57,9 @@ static void on_connection(void *context, struct MHD_Connection *mhd_connection,
 			connections_open(&hall->connections) > hall->connection_budget)
 			connections_make_room(&hall->connections, connection);
 	} else if (*socket_context != NULL) {
-		connection_free(&hall->connections, *socket_context);
+		struct connection *connection = *socket_context;
+		waiter_free(&hall->waiters, connection->waiter);
+		connection_free(&hall->connections, connection);
 		*socket_context = NULL;
 	}
 }
@@ -106,11 +108,15 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd_conn
 	(void)upload_size;
 	if (connection == NULL)
 		return MHD_NO; /* there was no memory for it */
+	unsigned adoptions = atomic_load(&hall->registry->adoptions); /* before the table */
 	struct request request = {
 		.connection = mhd_connection,
 		.registry = hall->registry,
+		.adoptions = adoptions,
 		.table = atomic_load(&hall->registry->table),
 		.pages = hall->pages,
+		.waiters = &hall->waiters,
+		.waiter = &connection->waiter,
 		.number = hall->next_number,
 		.now_ms = clock_boottime_ms(hall->clock),
 	};
@@ -118,13 +124,16 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd_conn
 		*request_context = connection;
 		if (connection->phase != CONNECTION_CLOSING)
 			connection_enter(
-				&hall->connections, connection, CONNECTION_BUSY, request.now_ms);
+				&hall->connections, connection, CONNECTION_BUSY, hall->now_ms);
 		if (!has_body(mhd_connection))
 			return MHD_YES;
 		hall->next_number++;
 		return routes_refuse_body(&request);
 	}
 	hall->next_number++;
+	/* It has waited: from now on its client has as long as ever to take the answer. */
+	if (connection->waiter != NULL && connection->phase == CONNECTION_BUSY)
+		connection_enter(&hall->connections, connection, CONNECTION_BUSY, hall->now_ms);
 	return routes_answer(&request, method, path);
 }
 
@@ -149,6 +158,8 @@ static void on_completed(void *context, struct MHD_Connection *mhd_connection,
 	*request_context = NULL;
 	if (connection == NULL)
 		return;
+	waiter_free(&door->hall->waiters, connection->waiter);
+	connection->waiter = NULL;
 	if (door->is_closing)
 		connection_shut_down(&door->hall->connections, connection);
 	else if (connection->phase != CONNECTION_CLOSING)
@@ -177,6 +188,22 @@ static void on_log(void *context, const char *format, va_list args)
 	log_event(LOG_LEVEL_DEBUG, NULL, "HTTP: %s", line);
 }
 
+/* ---- the hall ---- */
+
+void hall_wake_waiters(struct hall *hall)
+{
+	epoch_enter(&hall->registry->epoch, EPOCH_READER);
+	waiters_wake(&hall->waiters, clock_boottime_ms(hall->clock));
+	epoch_leave(&hall->registry->epoch, EPOCH_READER);
+}
+
+void hall_close_waiters(struct hall *hall)
+{
+	epoch_enter(&hall->registry->epoch, EPOCH_READER);
+	waiters_close(&hall->waiters);
+	epoch_leave(&hall->registry->epoch, EPOCH_READER);
+}
+
 /* ---- the door ---- */
 
 struct door *door_open(struct hall *hall, struct listener *listener, struct error *err)
@@ -190,8 +217,9 @@ struct door *door_open(struct hall *hall, struct listener *listener, struct erro
 	door->listener = listener;
 	/* Without a thread of its own: the internal one stalls when an epoll batch is exactly full,
 	 * at 128, 256 and 512 busy connections. */
-	door->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TURBO | MHD_USE_ERROR_LOG, 0, NULL,
-		NULL, on_request, door, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+	door->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_USE_TURBO | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME, 0,
+		NULL, NULL, on_request, door, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
 		MHD_OPTION_LISTEN_SOCKET, listener->fd, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
 		door, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, door,
 		MHD_OPTION_NOTIFY_COMPLETED, on_completed, door, MHD_OPTION_UNESCAPE_CALLBACK,

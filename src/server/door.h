@@ -10,6 +10,7 @@
 #include "server/connection.h"
 #include "server/listener.h"
 #include "server/page.h"
+#include "server/waiters.h"
 #include "token/account.h"
 
 #include <stdbool.h>
@@ -20,10 +21,17 @@ struct hall {
 	const struct clock *clock;
 	unsigned connection_budget; /* for all doors together */
 	struct connections connections;
+	struct waiters waiters;
 	struct page pages[PAGE_COUNT];
 	uint64_t next_number; /* of a request; unlike any other of this process */
-	int64_t now_ms; /* as the loop woke up; CLOCK_BOOTTIME */
+	int64_t now_ms; /* as the loop woke up; CLOCK_BOOTTIME without what it missed */
 };
+
+/* Go on with the requests that have waited for long enough, or for what is there now. */
+void hall_wake_waiters(struct hall *hall);
+
+/* Have nobody wait any more: the daemon stops. */
+void hall_close_waiters(struct hall *hall);
 
 struct door;
 

@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "server/answer.h"
+#include "server/prefer.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,7 @@ const struct route routes[] = {
 	{"/v1/accounts", ROUTE_GET, route_accounts},
 	{"/v1/accounts/*", ROUTE_GET, route_account},
 	{"/v1/accounts/*/login", ROUTE_GET | ROUTE_POST, route_login},
+	{"/v1/accounts/*/refresh", ROUTE_POST, route_refresh},
 	{"/healthz", ROUTE_GET, route_healthz},
 	{"/readyz", ROUTE_GET, route_readyz},
 	{NULL, 0, NULL},
@@ -106,7 +108,7 @@ enum MHD_Result routes_answer(struct request *request, const char *method, const
 		return refuse(request, MHD_HTTP_NOT_FOUND, "not_found",
 			"there is nothing at this path; the paths are /v1/token, /v1/accounts, "
 			"/v1/accounts/{name}, /v1/accounts/{name}/token, "
-			"/v1/accounts/{name}/login, "
+			"/v1/accounts/{name}/login, /v1/accounts/{name}/refresh, "
 			"/Accounts/{accountId}/token, "
 			"/healthz and /readyz",
 			NULL);
@@ -146,6 +148,34 @@ struct account *route_account_of(struct request *request, enum MHD_Result *resul
 	};
 	*result = answer_send_error(request, &error);
 	return NULL;
+}
+
+static enum MHD_Result look_for_wait(
+	void *context, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	int64_t *wait_s = context;
+	(void)kind;
+	if (strcasecmp(name, "Prefer") == 0 && value != NULL)
+		*wait_s = prefer_wait_s(value);
+	return *wait_s < 0 ? MHD_YES : MHD_NO;
+}
+
+int64_t route_wait_ms(const struct request *request, int64_t default_ms)
+{
+	int64_t wait_s = -1;
+	MHD_get_connection_values(request->connection, MHD_HEADER_KIND, look_for_wait, &wait_s);
+	if (wait_s < 0)
+		return default_ms;
+	return wait_s < ROUTE_WAIT_MAX_MS / 1000 ? wait_s * 1000 : ROUTE_WAIT_MAX_MS;
+}
+
+bool route_waits(struct request *request, const struct wait_terms *terms)
+{
+	struct wait_terms whole = *terms;
+	whole.table = request->table;
+	whole.adoptions = request->adoptions;
+	return waiters_wait(
+		request->waiters, request->waiter, request->connection, &whole, request->now_ms);
 }
 
 struct query_check {

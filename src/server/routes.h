@@ -5,8 +5,10 @@
 #define MRTOKEND_SERVER_ROUTES_H
 
 #include "server/page.h"
+#include "server/waiters.h"
 #include "token/account.h"
 
+#include <json-c/json.h>
 #include <microhttpd.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,8 +19,11 @@
 struct request {
 	struct MHD_Connection *connection;
 	struct registry *registry;
+	unsigned adoptions; /* of the registry, as the table was looked up or before */
 	const struct account_table *table; /* the present configuration's */
 	struct page *pages; /* of PAGE_COUNT kinds */
+	struct waiters *waiters;
+	struct waiter **waiter; /* this request's place among them */
 	uint64_t number; /* unlike that of any other request of this process */
 	int64_t now_ms; /* CLOCK_BOOTTIME */
 	bool is_post; /* else GET or HEAD */
@@ -58,6 +63,20 @@ enum MHD_Result routes_refuse_body(struct request *request);
 bool route_query_is_clean(
 	struct request *request, const char *const *known, enum MHD_Result *result);
 
+/* No request waits for longer, whatever it asks for: less than CONNECTION_ANSWER_MS. */
+#define ROUTE_WAIT_MAX_MS INT64_C(25000)
+
+/* For how long the request wants to wait by its header Prefer; `default_ms` where it has none. */
+int64_t route_wait_ms(const struct request *request, int64_t default_ms);
+
+/*
+ * waiters_wait(), for this request; its table is filled in. Where it says true, return MHD_YES.
+ */
+bool route_waits(struct request *request, const struct wait_terms *terms);
+
+/* What /v1/accounts/{name} says of the account, for json_object_put(). */
+struct json_object *route_account_object(const struct account *account, int64_t now_ms);
+
 /* The account that the path names, or NULL, and then the error was sent, with the result in
  * *result.
  */
@@ -68,6 +87,7 @@ enum MHD_Result route_account_token(struct request *request);
 enum MHD_Result route_sts_token(struct request *request);
 enum MHD_Result route_accounts(struct request *request);
 enum MHD_Result route_account(struct request *request);
+enum MHD_Result route_refresh(struct request *request);
 enum MHD_Result route_login(struct request *request);
 enum MHD_Result route_healthz(struct request *request);
 enum MHD_Result route_readyz(struct request *request);

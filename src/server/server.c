@@ -13,6 +13,10 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+/* At the end, how long who has just come in may take over a first request. Over a restart the
+ * socket stays open, and clients who are ended here would see a failure and not a pause. */
+#define FIRST_REQUEST_MS 500
+
 /* What the main thread asks for. Guarded by server.lock. */
 struct mail {
 	bool is_waiting; /* to be read */
@@ -22,12 +26,17 @@ struct mail {
 	size_t door_count;
 };
 
+/* A round of the loop that takes longer than this, its wait left out, was held up. */
+#define ROUND_MAX_MS 1000
+
 struct server {
 	pthread_t thread;
 	int event_fd;
 	pthread_mutex_t lock; /* guards mail; nothing is done while it is held */
 	pthread_cond_t answered;
 	struct mail mail;
+	struct meanwhile meanwhile;
+	struct heartbeat heartbeat;
 
 	/* The main thread's: what it last asked for, and the door of each. */
 	struct listener **listeners;
@@ -37,6 +46,7 @@ struct server {
 	/* The server thread's. */
 	struct door **doors;
 	size_t door_count;
+	int64_t missed_ms; /* of CLOCK_BOOTTIME, in which the thread could not serve */
 	struct pollfd *polls; /* the event descriptor's, then one for each door */
 	struct hall hall;
 };
@@ -46,12 +56,25 @@ static int64_t clock_now_ms(const struct server *server)
 	return clock_boottime_ms(server->hall.clock);
 }
 
+/*
+ * The time by which connections grow old. What passed while the machine slept or the process was
+ * stopped is left out: a client that was not served could not know that it idled for too long.
+ */
+static int64_t serving_ms(const struct server *server)
+{
+	return clock_now_ms(server) - server->missed_ms;
+}
+
 /* ---- the thread ---- */
 
 static int time_to_wait(const struct server *server, int64_t most_ms)
 {
 	int64_t wait_ms = connections_next_ms(&server->hall.connections);
-	wait_ms = wait_ms == INT64_MAX ? most_ms : wait_ms - clock_now_ms(server);
+	if (wait_ms != INT64_MAX)
+		wait_ms -= serving_ms(server);
+	int64_t waiters_ms = waiters_next_ms(&server->hall.waiters);
+	if (waiters_ms != INT64_MAX && waiters_ms - clock_now_ms(server) < wait_ms)
+		wait_ms = waiters_ms - clock_now_ms(server);
 	if (wait_ms > most_ms)
 		wait_ms = most_ms;
 	for (size_t i = 0; i < server->door_count; i++) {
@@ -69,25 +92,43 @@ static int wait_and_serve(struct server *server, int64_t most_ms)
 	for (size_t i = 0; i < server->door_count; i++)
 		server->polls[i + 1] =
 			(struct pollfd){.fd = door_epoll_fd(server->doors[i]), .events = POLLIN};
-	int ready =
-		poll(server->polls, (nfds_t)server->door_count + 1, time_to_wait(server, most_ms));
-	server->hall.now_ms = clock_now_ms(server);
+	int wait_ms = time_to_wait(server, most_ms);
+	int ready = poll(server->polls, (nfds_t)server->door_count + 1, wait_ms);
+	if (server->polls[0].revents != 0) {
+		uint64_t count;
+		ssize_t got = read(server->event_fd, &count, sizeof(count));
+		(void)got; /* it is only there to wake the poll */
+	}
+	int64_t passed_ms = serving_ms(server) - server->hall.now_ms;
+	if (passed_ms > wait_ms + ROUND_MAX_MS)
+		server->missed_ms += passed_ms;
+	server->hall.now_ms = serving_ms(server);
 	connections_expire(&server->hall.connections, server->hall.now_ms);
+	hall_wake_waiters(&server->hall);
 	for (size_t i = 0; i < server->door_count; i++)
 		door_run(server->doors[i]);
 	return ready;
 }
 
+/* Serve on while there are connections in that phase, until `end_ms`. */
+static void serve_phase(struct server *server, enum connection_phase phase, int64_t end_ms)
+{
+	while (server->hall.connections.count[phase] > 0 && clock_now_ms(server) < end_ms)
+		wait_and_serve(server, end_ms - clock_now_ms(server));
+}
+
 /* Finish what is inside the closing doors, for `grace_ms` at most. */
 static void drain(struct server *server, int64_t grace_ms)
 {
-	int64_t end_ms = clock_now_ms(server) + grace_ms;
+	int64_t now_ms = clock_now_ms(server);
+	int64_t end_ms = now_ms + grace_ms;
 	/* A pass without an event means that every request that had arrived was answered, or is
 	 * being written to a client that does not read fast enough. */
 	while (wait_and_serve(server, 0) > 0 && clock_now_ms(server) < end_ms)
 		;
-	while (server->hall.connections.count[CONNECTION_BUSY] > 0 && clock_now_ms(server) < end_ms)
-		wait_and_serve(server, end_ms - clock_now_ms(server));
+	serve_phase(server, CONNECTION_FRESH,
+		grace_ms < FIRST_REQUEST_MS ? end_ms : now_ms + FIRST_REQUEST_MS);
+	serve_phase(server, CONNECTION_BUSY, end_ms);
 }
 
 /* Put new doors in place of the present ones, and close those that are gone. */
@@ -146,9 +187,6 @@ static bool read_mail(struct server *server)
 	pthread_mutex_unlock(&server->lock);
 	if (!mail.is_waiting)
 		return true;
-	uint64_t count;
-	ssize_t got = read(server->event_fd, &count, sizeof(count));
-	(void)got; /* it is only there to wake the poll */
 	if (!mail.wants_stop)
 		change_doors(server, mail.doors, mail.door_count);
 	pthread_mutex_lock(&server->lock);
@@ -162,30 +200,40 @@ static void *server_main(void *context)
 {
 	struct server *server = context;
 	while (read_mail(server)) {
+		heartbeat_answer(&server->heartbeat);
 		/* Before the wait: one that was empty as it closed gives no sign of its own. */
 		sweep_doors(server);
 		wait_and_serve(server, 60000);
 	}
+	hall_close_waiters(&server->hall);
 	for (size_t i = 0; i < server->door_count; i++)
 		door_begin_closing(server->doors[i]);
 	drain(server, server->mail.grace_ms);
 	for (size_t i = 0; i < server->door_count; i++)
 		door_free(server->doors[i]);
+	waiters_destroy(&server->hall.waiters);
 	return NULL;
 }
 
 /* ---- the main thread ---- */
 
+static void wake(void *context)
+{
+	const struct server *server = context;
+	const uint64_t one = 1;
+	/* A counter that is full has been written to, which is all that matters. */
+	while (write(server->event_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+}
+
 static void send_mail(struct server *server, const struct mail *mail)
 {
-	const uint64_t one = 1;
 	pthread_mutex_lock(&server->lock);
 	server->mail = *mail;
 	server->mail.is_waiting = true;
-	while (write(server->event_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
+	wake(server);
 	while (server->mail.is_waiting)
-		pthread_cond_wait(&server->answered, &server->lock);
+		answer_wait(&server->answered, &server->lock, &server->meanwhile);
 	pthread_mutex_unlock(&server->lock);
 }
 
@@ -269,8 +317,11 @@ struct server *server_start(const struct server_options *options, struct listene
 		.registry = options->registry,
 		.clock = options->clock,
 		.connection_budget = options->connection_limit,
+		.waiters = {.registry = options->registry, .limit = options->connection_limit / 2},
 		.now_ms = clock_boottime_ms(options->clock),
 	};
+	server->meanwhile = options->meanwhile;
+	heartbeat_init(&server->heartbeat, "serve", wake, server);
 	pthread_mutex_init(&server->lock, NULL);
 	pthread_cond_init(&server->answered, NULL);
 	server->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -299,6 +350,7 @@ struct server *server_start(const struct server_options *options, struct listene
 		return NULL;
 	}
 	pthread_setname_np(server->thread, "serve");
+	registry_set_notify(options->registry, wake, server);
 	keep_listeners(server, listeners, copy, count);
 	return server;
 }
@@ -327,12 +379,18 @@ int server_set_listeners(
 	return 0;
 }
 
+struct heartbeat *server_heartbeat(struct server *server)
+{
+	return &server->heartbeat;
+}
+
 void server_stop(struct server *server, int64_t grace_ms)
 {
 	if (server == NULL)
 		return;
 	const struct mail mail = {.wants_stop = true, .grace_ms = grace_ms};
 	send_mail(server, &mail);
+	registry_set_notify(server->hall.registry, NULL, NULL);
 	pthread_join(server->thread, NULL);
 	server_free(server);
 }

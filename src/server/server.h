@@ -5,8 +5,10 @@
 #ifndef MRTOKEND_SERVER_SERVER_H
 #define MRTOKEND_SERVER_SERVER_H
 
+#include "base/answer_wait.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/heartbeat.h"
 #include "server/listener.h"
 #include "token/account.h"
 
@@ -18,6 +20,8 @@ struct server_options {
 	struct registry *registry;
 	const struct clock *clock;
 	unsigned connection_limit; /* on each listener */
+	/* What whoever waits in server_set_listeners() or server_stop() does meanwhile. */
+	struct meanwhile meanwhile;
 };
 
 /* Makes the snapshots' answers; give it to the refresher. */
@@ -42,6 +46,9 @@ struct listener *const *server_listeners(const struct server *server, size_t *co
  */
 int server_set_listeners(
 	struct server *server, struct listener **listeners, size_t count, struct error *err);
+
+/* Whether the thread still goes round. Any thread, until server_stop(). */
+struct heartbeat *server_heartbeat(struct server *server);
 
 /* Let nobody new in, finish the open answers for at most `grace_ms`, end the thread. NULL is fine.
  */

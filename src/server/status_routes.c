@@ -30,7 +30,7 @@ static struct json_object *error_object(const struct account_report *report)
 	return object;
 }
 
-static struct json_object *account_object(const struct account *account, int64_t now_ms)
+struct json_object *route_account_object(const struct account *account, int64_t now_ms)
 {
 	const struct account_settings *settings = &account->settings;
 	const struct snapshot *snapshot = atomic_load(&account->snapshot);
@@ -46,6 +46,7 @@ static struct json_object *account_object(const struct account *account, int64_t
 	json_object_object_add(object, "endpoint", string_or_null(settings->endpoint));
 	json_object_object_add(object, "credential", json_object_new_string(settings->credential));
 	json_object_object_add(object, "credential_in_use", string_or_null(report->given_by));
+	json_object_object_add(object, "key_in_use", string_or_null(report->key));
 	json_object_object_add(object, "required", json_object_new_boolean(settings->is_required));
 	json_object_object_add(object, "state",
 		json_object_new_string(
@@ -99,7 +100,8 @@ static struct answer *make_accounts(const struct request *request)
 			? NULL
 			: json_object_new_string(table->default_account->settings.name));
 	for (size_t i = 0; i < table->count; i++)
-		json_object_array_add(list, account_object(table->accounts[i], request->now_ms));
+		json_object_array_add(
+			list, route_account_object(table->accounts[i], request->now_ms));
 	json_object_object_add(root, "accounts", list);
 	return answer_new_json(MHD_HTTP_OK, root);
 }
@@ -117,7 +119,8 @@ enum MHD_Result route_account(struct request *request)
 	const struct account *account = route_account_of(request, &result);
 	if (account == NULL)
 		return result;
-	return answer_send_json(request, MHD_HTTP_OK, account_object(account, request->now_ms));
+	return answer_send_json(
+		request, MHD_HTTP_OK, route_account_object(account, request->now_ms));
 }
 
 /* Alive: this thread answers. */

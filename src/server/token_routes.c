@@ -9,6 +9,12 @@
 #include <string.h>
 #include <strings.h>
 
+/*
+ * For how long a request waits that does not say: well below the SDKs' own time-outs, and enough
+ * for an exchange that has to connect first.
+ */
+#define TOKEN_WAIT_MS INT64_C(5000)
+
 static enum MHD_Result refuse_account(
 	struct request *request, const char *message, const char *account)
 {
@@ -23,15 +29,15 @@ static enum MHD_Result refuse_account(
 }
 
 /* Say why there is no token, in the words of the exchange that failed. */
-static enum MHD_Result refuse_without_token(
-	struct request *request, const struct account *account, const struct snapshot *snapshot)
+static enum MHD_Result refuse_without_token(struct request *request, const struct wait_terms *terms)
 {
-	const struct account_report *report = atomic_load(&account->report);
+	const struct account *account = terms->account;
+	const struct account_report *report = terms->report;
 	_cleanup_text_ struct text message = {0};
 	text_appendf(&message, "no valid token for account '%s': ", account->settings.name);
 	if (report->error.code != ERR_NONE)
 		text_append(&message, report->error.message);
-	else if (snapshot != NULL)
+	else if (terms->snapshot != NULL)
 		text_append(&message, "the last one has expired, and its refresh is under way");
 	else
 		text_append(&message, "the first exchange is under way");
@@ -48,13 +54,33 @@ static enum MHD_Result refuse_without_token(
 	return answer_send_error(request, &error);
 }
 
+/*
+ * Whether the request waits: for the exchange that is under way, or, where it says for how long,
+ * for the next one too.
+ */
+static bool waits(struct request *request, const struct wait_terms *terms)
+{
+	int64_t asked_ms = route_wait_ms(request, -1);
+	struct wait_terms own = *terms;
+	own.bound_ms = asked_ms < 0 ? TOKEN_WAIT_MS : asked_ms;
+	int64_t until_ms = asked_ms < 0
+				   ? request->now_ms
+				   : waiter_end_ms(*request->waiter, asked_ms, request->now_ms);
+	return own.bound_ms > 0 && terms->report->next_ms <= until_ms && route_waits(request, &own);
+}
+
 static enum MHD_Result send_token(
-	struct request *request, const struct account *account, enum representation representation)
+	struct request *request, struct account *account, enum representation representation)
 {
 	const struct snapshot *snapshot = atomic_load(&account->snapshot);
-	if (!snapshot_is_valid(snapshot, request->now_ms))
-		return refuse_without_token(request, account, snapshot);
-	return answer_send_ready(request, snapshot->answers[representation]);
+	if (snapshot_is_valid(snapshot, request->now_ms))
+		return answer_send_ready(request, snapshot->answers[representation]);
+	const struct wait_terms terms = {
+		.account = account,
+		.snapshot = snapshot,
+		.report = atomic_load(&account->report),
+	};
+	return waits(request, &terms) ? MHD_YES : refuse_without_token(request, &terms);
 }
 
 /* Where in an Accept header the media type stands, or NULL. */
@@ -119,7 +145,7 @@ static int choose(
 	return -1;
 }
 
-static enum MHD_Result send_chosen(struct request *request, const struct account *account)
+static enum MHD_Result send_chosen(struct request *request, struct account *account)
 {
 	enum representation representation = REPRESENTATION_JSON;
 	enum MHD_Result result = MHD_NO;
@@ -141,7 +167,7 @@ enum MHD_Result route_default_token(struct request *request)
 enum MHD_Result route_account_token(struct request *request)
 {
 	enum MHD_Result result = MHD_NO;
-	const struct account *account = route_account_of(request, &result);
+	struct account *account = route_account_of(request, &result);
 	return account == NULL ? result : send_chosen(request, account);
 }
 
@@ -152,7 +178,7 @@ enum MHD_Result route_sts_token(struct request *request)
 	enum MHD_Result result = MHD_NO;
 	if (!route_query_is_clean(request, known, &result))
 		return result;
-	const struct account *account = account_table_find_id(request->table, request->argument);
+	struct account *account = account_table_find_id(request->table, request->argument);
 	if (account == NULL)
 		return refuse_account(request,
 			"there is no account of this identifier; /v1/accounts lists them",

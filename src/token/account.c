@@ -60,9 +60,19 @@ struct account *account_new(struct account_settings *settings)
 	atomic_init(&account->requests, 0);
 	atomic_init(&account->login_asked_ms, 0);
 	account->login_wanted_ms = INT64_MIN / 2;
+	account->refresh_wanted_ms = INT64_MIN / 2;
+	atomic_init(&account->has_waiters, false);
+	atomic_init(&account->is_listed, false);
 	account->settings = *settings;
 	*settings = (struct account_settings){0};
 	return account;
+}
+
+void account_inherit(
+	struct account *account, struct snapshot *snapshot, const struct account_report *report)
+{
+	snapshot_free(atomic_exchange(&account->snapshot, snapshot));
+	*atomic_load(&account->report) = *report;
 }
 
 void account_free(struct account *account)
@@ -194,12 +204,72 @@ void registry_init(struct registry *registry)
 	atomic_init(&registry->has_requests, false);
 	registry->wake = NULL;
 	registry->wake_context = NULL;
+	atomic_init(&registry->adoptions, 0);
+	atomic_init(&registry->changed, NULL);
+	pthread_mutex_init(&registry->notify_lock, NULL);
+	registry->notify = NULL;
+	registry->notify_context = NULL;
 }
 
 void registry_destroy(struct registry *registry)
 {
 	account_table_free(atomic_load(&registry->table));
 	epoch_destroy(&registry->epoch);
+	pthread_mutex_destroy(&registry->notify_lock);
+}
+
+void registry_set_notify(
+	struct registry *registry, void (*notify)(void *context), void *notify_context)
+{
+	pthread_mutex_lock(&registry->notify_lock);
+	registry->notify = notify;
+	registry->notify_context = notify_context;
+	pthread_mutex_unlock(&registry->notify_lock);
+}
+
+static void notify(struct registry *registry)
+{
+	pthread_mutex_lock(&registry->notify_lock);
+	if (registry->notify != NULL)
+		registry->notify(registry->notify_context);
+	pthread_mutex_unlock(&registry->notify_lock);
+}
+
+struct account_table *registry_publish_table(struct registry *registry, struct account_table *table)
+{
+	/* Before the new one: who sees that finds no old account here. */
+	atomic_store(&registry->changed, NULL);
+	struct account_table *old = atomic_exchange(&registry->table, table);
+	atomic_fetch_add(&registry->adoptions, 1);
+	notify(registry);
+	return old;
+}
+
+struct account *registry_take_changed(struct registry *registry)
+{
+	return atomic_exchange(&registry->changed, NULL);
+}
+
+struct account *account_take_changed(struct account *account)
+{
+	struct account *rest = account->next_changed;
+	/* After that the refresh thread may put it into another list. */
+	atomic_store(&account->is_listed, false);
+	return rest;
+}
+
+/*
+ * Something new was published. Whoever waits says so before it looks for the last time, and here it
+ * is looked for after the publishing, so that one of the two sees the other.
+ */
+static void tell_waiters(struct registry *registry, struct account *account)
+{
+	if (!atomic_load(&account->has_waiters) || atomic_exchange(&account->is_listed, true))
+		return;
+	account->next_changed = atomic_load(&registry->changed);
+	while (!atomic_compare_exchange_weak(&registry->changed, &account->next_changed, account))
+		;
+	notify(registry);
 }
 
 void account_publish_snapshot(
@@ -207,12 +277,14 @@ void account_publish_snapshot(
 {
 	epoch_retire(
 		&registry->epoch, atomic_exchange(&account->snapshot, snapshot), snapshot_free);
+	tell_waiters(registry, account);
 }
 
 void account_publish_report(
 	struct registry *registry, struct account *account, struct account_report *report)
 {
 	epoch_retire(&registry->epoch, atomic_exchange(&account->report, report), free);
+	tell_waiters(registry, account);
 }
 
 void account_publish_login(

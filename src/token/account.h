@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "token/snapshot.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -34,11 +35,14 @@ struct account_settings {
 /* What the last exchanges came to: immutable, published anew whenever it changes. */
 struct account_report {
 	unsigned failures; /* in a row */
+	unsigned exchanges; /* that have ended, so that a change tells of an end */
 	int64_t next_ms; /* CLOCK_BOOTTIME of the next exchange; past while one is going on */
 	int64_t refreshed_on; /* Unix seconds of the last success, or 0 */
 	int64_t failed_on; /* Unix seconds of the last failure, or 0 */
 	struct error error; /* of the last failure; code ERR_NONE after a success */
 	const char *given_by; /* the credential that worked last, a constant; NULL before that */
+	const char *key; /* which of the account's keys worked last, where it has two: a constant,
+			  * the name in the configuration; or NULL */
 	bool is_static; /* the token cannot be refreshed */
 	char notice[256]; /* what someone should look at although all works, or "" */
 };
@@ -79,6 +83,7 @@ struct account_login {
 /* What others may ask of the refresh thread for an account; bits. */
 enum account_request {
 	ACCOUNT_REQUEST_LOGIN = 1 << 0, /* begin a login, or join the one that is under way */
+	ACCOUNT_REQUEST_REFRESH = 1 << 1, /* begin an exchange, or join the one that is under way */
 };
 
 struct account {
@@ -92,6 +97,10 @@ struct account {
 	_Atomic int64_t
 		login_asked_ms; /* CLOCK_BOOTTIME when somebody last asked about the login */
 	int64_t login_wanted_ms; /* when somebody last wanted to begin one; the server thread's */
+	int64_t refresh_wanted_ms; /* likewise an exchange */
+	atomic_bool has_waiters; /* the server thread's: requests that wait for a change */
+	atomic_bool is_listed; /* in registry.changed */
+	struct account *next_changed; /* there */
 	bool has_given_snapshot_away; /* to its successor in a newer table */
 };
 
@@ -101,6 +110,14 @@ struct account {
  * Returns NULL when there is no memory.
  */
 struct account *account_new(struct account_settings *settings);
+
+/*
+ * Give a new account the token and the report of another process, and with report->next_ms its
+ * schedule. Nobody else knows the account yet.
+ * snapshot  taken over
+ */
+void account_inherit(
+	struct account *account, struct snapshot *snapshot, const struct account_report *report);
 
 /* Frees what it publishes too: no reader may see it any more. NULL is fine. */
 void account_free(struct account *account);
@@ -167,12 +184,40 @@ struct registry {
 	/* Set before the threads start: makes the refresh thread look. Any thread; never waits. */
 	void (*wake)(void *context);
 	void *wake_context;
+
+	atomic_uint adoptions; /* tables published so far */
+	_Atomic(struct account *) changed; /* accounts with waiters of which something is new */
+	pthread_mutex_t notify_lock; /* guards the next two */
+	void (*notify)(void *context); /* makes the server thread look; never waits; or NULL */
+	void *notify_context;
 };
 
 void registry_init(struct registry *registry);
 
 /* Frees the table too; no thread may use the registry any more. */
 void registry_destroy(struct registry *registry);
+
+/* From now on, have `notify` called when something changes that requests wait for. NULL: nothing.
+ */
+void registry_set_notify(
+	struct registry *registry, void (*notify)(void *context), void *notify_context);
+
+/*
+ * Put a table in place of the present one. The refresh thread.
+ * Returns the old one, or NULL: to be retired by the caller.
+ */
+struct account_table *registry_publish_table(
+	struct registry *registry, struct account_table *table);
+
+/*
+ * The accounts with waiters of which something is new, linked by next_changed, or NULL. Each is
+ * listed again when it next changes, from account_take_changed() on. The server thread, within the
+ * epoch.
+ */
+struct account *registry_take_changed(struct registry *registry);
+
+/* Take the first off a list of registry_take_changed(). Returns the rest. */
+struct account *account_take_changed(struct account *account);
 
 /* Publish, and retire what stood there. The refresh thread. What is published is taken over. */
 void account_publish_snapshot(

@@ -38,12 +38,29 @@ static int64_t backoff_ms(unsigned failures, double roll)
 	return part_of(span_ms, roll);
 }
 
+/* Nothing was sent: nobody is any wiser, and how long it will be is known. */
+static void held_back(
+	struct schedule *schedule, int64_t now_ms, const struct error *err, double roll)
+{
+	int64_t wait_ms = err->retry_after_s > 0 ? err->retry_after_s * 1000 : 0;
+	if (schedule->failures == 0)
+		schedule->failures = 1;
+	wait_ms += part_of(err->spread_ms, roll);
+	if (wait_ms < SCHEDULE_LEAST_MS / 4)
+		wait_ms = SCHEDULE_LEAST_MS / 4;
+	schedule->next_ms = now_ms + wait_ms;
+}
+
 void schedule_failed(
 	struct schedule *schedule, int64_t now_ms, const struct error *err, double roll)
 {
 	enum error_class class = error_class_of(err->code);
 	bool is_slow = class == ERROR_CLASS_CREDENTIAL || class == ERROR_CLASS_CONFIGURATION;
 	int64_t wait_ms;
+	if (err->spread_ms > 0) {
+		held_back(schedule, now_ms, err, roll);
+		return;
+	}
 	schedule->failures++;
 	if (is_slow)
 		wait_ms = SCHEDULE_BACKOFF_MAX_MS - part_of(SCHEDULE_BACKOFF_MAX_MS / 10, roll);

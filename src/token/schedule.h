@@ -55,6 +55,9 @@ void schedule_same(struct schedule *schedule, int64_t now_ms, int64_t left_ms, i
  * bound, and with a tenth of jitter on top so that those who were told the same do not come
  * together; but who must be mended is not tried sooner for being asked to. A Retry-After of 0 names
  * no time: obeyed, it would take the backoff away.
+ *
+ * What was not even sent (spread_ms) counts as no further failure, and is tried again somewhere
+ * within the spread after its Retry-After: so all who were held back come one after the other.
  */
 void schedule_failed(
 	struct schedule *schedule, int64_t now_ms, const struct error *err, double roll);

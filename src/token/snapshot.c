@@ -99,10 +99,12 @@ static void *build_answer(const struct snapshot *snapshot, enum representation r
 struct snapshot *snapshot_build(struct secret *token, const struct snapshot_parts *parts,
 	const struct answer_maker *maker, struct error *err)
 {
-	uint64_t number = 0;
+	uint64_t number = parts->number;
 	if (check_token(token, err) != 0)
 		return NULL;
-	if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number)) {
+	while (number == 0) {
+		if (getrandom(&number, sizeof(number), 0) == (ssize_t)sizeof(number))
+			continue;
 		error_set(
 			err, ERR_SYSTEM, "cannot number a token: the kernel gives no random bytes");
 		return NULL;
@@ -115,6 +117,7 @@ struct snapshot *snapshot_build(struct secret *token, const struct snapshot_part
 			.refresh_on = parts->refresh_on,
 			.dead_at_ms = parts->dead_at_ms,
 			.received_ms = parts->received_ms,
+			.number = number,
 			.maker = maker,
 		};
 		int i = 0;

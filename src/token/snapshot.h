@@ -28,6 +28,7 @@ struct snapshot_parts {
 	int64_t refresh_on; /* likewise */
 	int64_t dead_at_ms; /* CLOCK_BOOTTIME: from here on it is never handed out */
 	int64_t received_ms; /* CLOCK_BOOTTIME */
+	uint64_t number; /* that its ETags are made of; 0: a new one */
 };
 
 /*
@@ -38,7 +39,8 @@ struct answer_maker {
 	/*
 	 * body  owned by the answer from here on, also on failure
 	 * etag  quoted, copied
-	 * Returns the answer, or NULL: no memory. The refresh thread.
+	 * Returns the answer, or NULL: no memory. The refresh thread, or the main thread before
+	 * that has accounts.
 	 */
 	void *(*make)(enum representation representation, struct secret *body, const char *etag);
 	/* The snapshot's own hold on the answer ends; one that is being sent lives until it is. */
@@ -51,6 +53,7 @@ struct snapshot {
 	int64_t refresh_on;
 	int64_t dead_at_ms;
 	int64_t received_ms;
+	uint64_t number; /* random, of this token alone; never 0 */
 	const struct answer_maker *maker;
 	void *answers[REPRESENTATION_COUNT];
 };

@@ -34,7 +34,10 @@ struct upstream_exchange {
 	bool is_cached; /* what was shown may be replaced by a newer one */
 	bool is_account_key;
 	const char *given_by;
+	const char *key;
 	char notice[sizeof(((struct access_token *)NULL)->notice)];
+	const char *notice_id;
+	bool is_notice_told;
 	upstream_done_fn done;
 	void *context;
 };
@@ -91,6 +94,18 @@ static const char *advice_of(
 	return "";
 }
 
+/* Which of the account's keys were refused, and what is wrong with one that was not. */
+static void say_which_key(const struct upstream_exchange *exchange, int status, struct text *out)
+{
+	if (status != 401 || exchange->key == NULL)
+		return;
+	if (exchange->refusals > 1)
+		text_append(out, "; it took neither account_key nor secondary_account_key");
+	else
+		text_appendf(out, "; it did not take %s%s%s", exchange->key,
+			exchange->notice[0] == '\0' ? "" : "; ", exchange->notice);
+}
+
 static void end_with_status(
 	struct upstream_exchange *exchange, const struct http_response *response)
 {
@@ -98,14 +113,18 @@ static void end_with_status(
 	enum error_code code = json_answer_code_of_status(response->status);
 	char challenge[DETAIL_MAX] = "";
 	char body[DETAIL_MAX] = "";
+	_cleanup_text_ struct text keys_words = {0};
 	detail_copy(exchange->authorization, exchange->secret_offset, response->challenge,
 		strlen(response->challenge), challenge, sizeof(challenge));
 	detail_of_body(exchange->authorization, exchange->secret_offset, response->body, body,
 		sizeof(body));
-	error_set(&err, code, "%s answered %d%s%s with %s%s%s%s", exchange->account->endpoint,
+	say_which_key(exchange, response->status, &keys_words);
+	const char *which = text_string(&keys_words);
+	error_set(&err, code, "%s answered %d%s%s with %s%s%s%s%s", exchange->account->endpoint,
 		response->status, challenge[0] == '\0' ? "" : ", ", challenge, body,
 		response->correlation_vector[0] == '\0' ? "" : ", MS-CV ",
-		response->correlation_vector, advice_of(exchange, response->status, code));
+		response->correlation_vector, which == NULL ? "" : which,
+		advice_of(exchange, response->status, code));
 	err.http_status = response->status;
 	err.retry_after_s = response->retry_after_s;
 	memcpy(err.correlation_vector, response->correlation_vector,
@@ -138,7 +157,10 @@ static void end_with_token(struct upstream_exchange *exchange, const struct http
 	if (token.token != NULL && jwt_expiry(token.token, &token.expires_on, &err) == 0) {
 		shared_token_accepted(exchange->credential);
 		token.given_by = exchange->given_by;
+		token.key = exchange->key;
 		token.notice = exchange->notice;
+		token.notice_id = exchange->notice_id;
+		token.is_notice_told = exchange->is_notice_told;
 		exchange_end(exchange, &token, NULL);
 	} else {
 		error_wrap(&err, "%s answered 200%s%s, but not with a token of use",
@@ -274,7 +296,10 @@ static void on_bearer(void *context, struct access_token *token, const struct er
 	exchange->is_cached = token->is_cached;
 	exchange->is_account_key = token->is_account_key;
 	exchange->given_by = token->given_by;
+	exchange->key = token->key;
 	memcpy(exchange->notice, token->notice, sizeof(exchange->notice));
+	exchange->notice_id = token->notice_id;
+	exchange->is_notice_told = token->is_notice_told;
 	if (set_authorization(exchange, token, &err) == 0 && send_request(exchange, &err) == 0)
 		return;
 	exchange_end(exchange, NULL, &err);

@@ -19,7 +19,10 @@ int upstream_token_copy(
 		.refresh_at_ms = from->refresh_at_ms > 0 ? from->refresh_at_ms : 0,
 		.is_static = from->is_static,
 		.given_by = from->given_by,
+		.key = from->key,
 		.notice = from->notice,
+		.is_notice_told = from->is_notice_told,
+		.notice_id = from->notice_id,
 	};
 	if (token->token == NULL)
 		return error_set(err, ERR_NO_MEMORY, "cannot keep a token: out of memory");

@@ -22,7 +22,10 @@ struct upstream_token {
 	int64_t refresh_at_ms; /* CLOCK_BOOTTIME, where the upstream told it (refresh_in); or 0 */
 	bool is_static; /* there is no other to be had; it is looked for again at refresh_at_ms */
 	const char *given_by; /* the kind of the credential, which in a chain is one of several */
+	const char *key; /* access_token.key */
 	const char *notice; /* what someone should look at although it worked, or "" */
+	bool is_notice_told; /* it is in the log already */
+	const char *notice_id; /* its MESSAGE_ID, or NULL */
 };
 
 /*

@@ -174,6 +174,7 @@ class Daemon:
         self._process_options = process
         self._wrap = list(wrap)
         self._process = None
+        self._ending = None
         self._lines = []
         self._states = []
         self._changed = threading.Condition()
@@ -225,36 +226,52 @@ class Daemon:
             with self._changed:
                 self._lines.append(line.decode(errors="replace").rstrip("\n"))
                 self._changed.notify_all()
-        self._process.wait()
+        try:
+            self._ending = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:
+            pass  # somebody was faster
         with self._changed:
             self._changed.notify_all()
 
     def _read_states(self):
         while True:
             try:
-                state = self._notify.recv(65536).decode().split("\n")
+                state, descriptors, _, _ = socket.recv_fds(self._notify, 65536, 16)
             except OSError:
                 return
-            if not state[0]:
+            if not state:
                 return
+            state = state.decode().split("\n")
+            self._take_descriptors(state, descriptors)
             with self._changed:
                 self._states.append(state)
                 self._changed.notify_all()
+
+    def _take_descriptors(self, state, descriptors):
+        """What to do with what came with a notification: nobody wants it."""
+        for descriptor in descriptors:
+            os.close(descriptor)
 
     def send_signal(self, number):
         self._process.send_signal(number)
 
     def wait(self):
         """Wait for its end; returns the exit status."""
-        status = self._process.wait(SECONDS)
         self._threads[0].join(SECONDS)
+        status = self._process.wait(SECONDS)
         try:
             self._notify.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
+        self._threads[1].join(SECONDS)  # what was told before the end is read
         self._notify.close()
         self._process.stderr.close()
         return status
+
+    def how_it_ended(self):
+        """Wait for its end; returns what waitid(2) tells of it."""
+        self._threads[0].join(SECONDS)
+        return self._ending
 
     def stop(self, number=signal.SIGTERM):
         """Stop it; returns the exit status."""
@@ -296,7 +313,7 @@ class Daemon:
                 if found is not None:
                     return found
                 left = deadline - time.monotonic()
-                ended = self._process.poll() is not None and not self._threads[0].is_alive()
+                ended = not self._threads[0].is_alive() and not self.is_running()
                 if left <= 0 or ended:
                     log = "\n".join(self._lines)
                     raise AssertionError(f"{what} did not come\n{self._states}\n{log}")
@@ -307,6 +324,12 @@ class Daemon:
         return self._wait(
             lambda: next((s for s in self._states[after:] if wanted(s)), None), "the notification"
         )
+
+    def wait_for_status(self, start, after=0):
+        """The first status line after that many notifications that begins so."""
+        start = f"STATUS={start}"
+        state = self.wait_for_state(lambda state: any(s.startswith(start) for s in state), after)
+        return next(line for line in state if line.startswith(start)).removeprefix("STATUS=")
 
     def wait_for_log(self, part, after=0):
         """The first log line after that many that has `part` in it."""
@@ -468,4 +491,6 @@ class Poller:
         for thread in self._threads:
             thread.join(SECONDS)
         if kind is None:
-            assert self.failures == [], f"{len(self.failures)} of {self.answers} requests failed"
+            assert self.failures == [], (
+                f"{len(self.failures)} of {self.answers} requests failed: {self.failures[:3]}"
+            )

@@ -170,6 +170,9 @@ class Emulator:
     def clear_faults(self):
         return self._control("DELETE", "/v1/faults")["deleted"]
 
+    def delete_fault(self, number):
+        return self._control("DELETE", f"/v1/faults/{number}")
+
     def accounts(self):
         """{identifier: how many keys it has}"""
         listed = self._control("GET", "/v1/accounts")["accounts"]

@@ -9,66 +9,16 @@ import os
 import pathlib
 import signal
 import stat
-import subprocess
 import sys
-import time
-import urllib.request
 
-SECONDS = 20  # bounds what hangs
-SOCKET = "/run/mrtokend/mrtokend.sock"
+import guest_tools
+from guest_tools import SOCKET, curl, journal, look_for, run, show, wait_for, wait_for_status
+
 UNITS = ("mrtokend.service", "mrtokend.socket")
 
 prefix, config_file, account_id, key = sys.argv[1:]
 config_file = pathlib.Path(config_file)
 seen = {}
-
-
-def run(*command, check=True, **options):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, **options)
-    if check and done.returncode != 0:
-        raise SystemExit(f"{command}: {done.returncode}\n{done.stdout}{done.stderr}{journal()}")
-    return done
-
-
-def journal(*matches):
-    command = ["journalctl", "--no-pager", "--quiet", *matches]
-    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS).stdout
-
-
-def show(unit="mrtokend.service"):
-    properties = "ActiveState,SubState,Result,StatusText,NRestarts,MainPID,ExecMainStatus"
-    lines = run("systemctl", "show", unit, f"--property={properties}").stdout.splitlines()
-    return dict(line.split("=", 1) for line in lines)
-
-
-def look_for(wanted, seconds=SECONDS):
-    """What wanted() says once it says something, or says in the end."""
-    deadline = time.monotonic() + seconds
-    while not (found := wanted()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return found
-
-
-def wait_for(what, wanted):
-    found = look_for(wanted)
-    if not found:
-        raise SystemExit(f"{what} did not come\n{show()}\n{journal()}")
-    return found
-
-
-def wait_for_status(part):
-    return wait_for(f"the status {part!r}", lambda: part in show()["StatusText"] and show())
-
-
-def curl(user, *groups, path="/v1/accounts/anchors"):
-    """What curl says to that user: exit status of curl, and HTTP status with the body."""
-    groups = ",".join(groups) or user
-    command = ["setpriv", f"--reuid={user}", "--regid=nogroup", f"--groups={groups}", "curl"]
-    command += ["--silent", "--show-error", "--write-out", "\n%{http_code}", "--max-time", "10"]
-    command += ["--unix-socket", SOCKET, "http://localhost" + path]
-    done = run(*command, check=False)
-    body, _, status = done.stdout.rpartition("\n")
-    return {"exit": done.returncode, "status": int(status or 0), "body": body, "error": done.stderr}
 
 
 def socket_file():
@@ -110,24 +60,12 @@ run("useradd", "--groups=mrtoken", "renderer")
 
 # ---- an STS to ask ----
 
-emulator = "/var/lib/emulator"
-program = f"{prefix}/bin/mrtoken-emulator"
-run("systemd-run", "--unit=emulator", program, f"--directory={emulator}")
-wait_for("the emulator", pathlib.Path(emulator, "endpoints.json").exists)
-endpoints = json.loads(pathlib.Path(emulator, "endpoints.json").read_text())
-sts = endpoints["sts"]
-# Not on a command line, which systemd logs.
-put = urllib.request.Request(
-    f"{endpoints['control']}/v1/accounts/{account_id}",
-    data=json.dumps({"keys": [key]}).encode(),
-    method="PUT",
-)
-urllib.request.urlopen(put, timeout=SECONDS).close()
+sts, ca = guest_tools.start_emulator(prefix, account_id, key)
 
 # ---- as an administrator does it ----
 
 config_file.parent.mkdir(parents=True, exist_ok=True)
-(config_file.parent / "ca.pem").write_bytes(pathlib.Path(emulator, "ca.pem").read_bytes())
+(config_file.parent / "ca.pem").write_bytes(ca)
 key_file = config_file.parent / "anchors.key"
 key_file.touch(mode=0o600)
 key_file.write_text(key + "\n")
@@ -167,6 +105,31 @@ seen["token_after_bad_reload"] = curl("renderer", "mrtoken", path="/v1/token")
 write_config()
 run("systemctl", "reload", "mrtokend.service")
 wait_for_status("1 of 1 accounts")
+
+# ---- the credential is refreshed, as newer versions of systemd do: files are put in its place ----
+
+
+def put_credential(content):
+    directory = pathlib.Path("/run/credentials/mrtokend.service")
+    run("mount", "-o", "remount,rw", directory)
+    present = directory / "anchors-key"
+    new = directory / "new"
+    run("cp", "--preserve=all", present, new)
+    new.chmod(0o600)
+    new.write_text(content + "\n")
+    new.chmod(stat.S_IMODE(present.stat().st_mode))
+    new.rename(present)
+    run("mount", "-o", "remount,ro", directory)
+
+
+before_rotation = show()["MainPID"]
+put_credential("d3Jvbmcta2V5LW9mLXRoZS1ib290ZWQtc3lzdGVtLTE=")
+wait_for_status("refresh fails for 1: anchors (denied)")
+seen["token_after_wrong_key"] = curl("renderer", "mrtoken", path="/v1/token")
+put_credential(key)
+wait_for("a token", lambda: "denied" not in show()["StatusText"])
+seen["token_after_right_key"] = curl("renderer", "mrtoken", path="/v1/token")
+seen["is_same_process"] = show()["MainPID"] == before_rotation
 
 # ---- a crash ----
 

@@ -6,53 +6,20 @@ tests look at what it saw.
 
 import base64
 import json
-import os
-import pathlib
 import re
 import resource
-import shutil
-import subprocess
 
 import pytest
 
-HERE = pathlib.Path(__file__).parent
-ACCOUNT_ID = "7f1c3c5e-0000-4000-8000-0123456789ab"
-KEY = "a2V5LW9mLXRoZS1ib290ZWQtc3lzdGVtLTEyMzQ1Njc4"
+from booted import ACCOUNT_ID, KEY, NEEDS_A_SYSTEM, see_in_booted_system
 
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can boot a system"),
-    pytest.mark.skipif(
-        shutil.which("systemd-nspawn") is None,
-        reason="systemd-nspawn is missing: apt-get install systemd-container",
-    ),
-]
+pytestmark = NEEDS_A_SYSTEM
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
     """What guest.py saw."""
-    build = os.environ["MRT_BUILD_DIR"]
-    files = tmp_path_factory.mktemp("files")
-    subprocess.run(
-        ["make", "-C", build, "install", f"DESTDIR={files}"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    shutil.copy(HERE / "guest.py", files / "guest.py")
-    usage = subprocess.run(
-        [os.path.join(build, "mrtokend"), "--help"], check=True, capture_output=True, text=True
-    )
-    config_file = re.search(r"/\S+/mrtokend\.conf$", usage.stdout, re.MULTILINE).group()
-    prefix = next(files.glob("**/bin/mrtoken")).parent.parent.relative_to(files)
-    done = subprocess.run(
-        [HERE / "boot", "--files", files, "/usr/bin/python3", "/guest.py"]
-        + [f"/{prefix}", config_file, ACCOUNT_ID, KEY],
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return json.loads(done.stdout)
+    return see_in_booted_system(tmp_path_factory, "guest.py")
 
 
 def claims(answer):
@@ -89,7 +56,7 @@ def test_others_are_refused(seen):
 
 
 def test_status_tells_how_many_accounts_are_valid(seen):
-    assert 'Status: "1 of 1 accounts have a valid token"' in seen["status"]
+    assert 'Status: "1 of 1 accounts have a valid token' in seen["status"]
     assert "Active: active (running)" in seen["status"]
 
 
@@ -127,6 +94,13 @@ def test_bad_reload_is_logged_and_changes_nothing(seen):
     assert any("required: found 'perhaps', expected yes or no" in line for line in messages)
     assert seen["bad_reload"]["ActiveState"] == "active"
     assert seen["token_after_bad_reload"]["body"] == seen["token"]["body"]
+
+
+def test_a_refreshed_credential_is_tried_without_a_restart_or_a_reload(seen):
+    assert seen["token_after_wrong_key"]["body"] == seen["token"]["body"]
+    assert seen["token_after_right_key"]["body"] != seen["token"]["body"]
+    assert claims(seen["token_after_right_key"])["aid"] == ACCOUNT_ID
+    assert seen["is_same_process"]
 
 
 def test_crash_is_mended_while_clients_wait(seen):

@@ -1,4 +1,7 @@
+#include "base/message_id.h"
 #include "credential/credential.h"
+#include "credential/live_secret.h"
+#include "credential/secret_state.h"
 
 #include "files.h"
 #include "unit.h"
@@ -60,41 +63,98 @@ static struct credential *open_keys(const char *first, const char *second)
 	return credential;
 }
 
+/* A clock of the test's own. */
+static int64_t now_ms = 1000;
+
+static int64_t boottime_ms(const struct clock *clock)
+{
+	(void)clock;
+	return now_ms;
+}
+
+static int64_t realtime_s(const struct clock *clock)
+{
+	(void)clock;
+	return 1800000000 + now_ms / 1000;
+}
+
+static const struct clock test_clock = {boottime_ms, realtime_s};
+
 struct got {
 	int calls;
 	char bearer[4096];
+	const char *key;
+	char notice[256];
+	bool is_notice_told;
+	struct error err;
 };
 
 static void on_bearer(void *context, struct access_token *token, const struct error *err)
 {
 	struct got *got = context;
 	got->calls++;
+	if (token == NULL) {
+		got->err = *err;
+		return;
+	}
 	ck_assert_ptr_null(err);
-	ck_assert_ptr_nonnull(token);
 	ck_assert(token->is_account_key && token->dead_at_ms == INT64_MAX);
 	const struct secret *bearer = token->token;
 	ck_assert_uint_eq(strlen(secret_bytes(bearer)), secret_len(bearer));
 	snprintf(got->bearer, sizeof(got->bearer), "%s", secret_bytes(bearer));
+	got->key = token->key;
+	snprintf(got->notice, sizeof(got->notice), "%s", token->notice);
+	got->is_notice_told = token->is_notice_told;
+	ck_assert(
+		got->notice[0] == '\0' ||
+		(token->notice_id != NULL && strcmp(token->notice_id, MESSAGE_KEY_FALLBACK) == 0));
+	ck_assert_ptr_null(strstr(got->notice, "Zm9v"));
+	ck_assert_ptr_null(strstr(got->notice, "c2Vj"));
 }
 
-static void assert_bearer(struct credential *credential, const char *expected)
+/* What it shows, or why it shows nothing. */
+static struct got ask(struct credential *credential)
 {
 	struct got got = {0};
 	struct error err = ERROR_INIT;
-	struct loop *loop = loop_new(&clock_system, &err);
+	struct loop *loop = loop_new(&test_clock, &err);
 	ck_assert_ptr_nonnull(loop);
 	ck_assert_ptr_nonnull(credential->kind->ask(credential, "", loop, on_bearer, &got, &err));
 	ck_assert_int_eq(got.calls, 0); /* never before it is back */
 	loop_run(loop, 1000);
 	ck_assert_int_eq(got.calls, 1);
-	/* And one that is no longer wanted. */
-	credential->kind->cancel(
-		credential->kind->ask(credential, "", loop, on_bearer, &got, &err));
-	loop_run(loop, 0);
-	ck_assert_int_eq(got.calls, 1);
 	loop_free(loop);
+	return got;
+}
+
+static void assert_bearer(struct credential *credential, const char *expected)
+{
+	struct got got = ask(credential);
 	ck_assert_str_eq(got.bearer, expected);
 }
+
+/* Of a pair: the key it shows, and the start of what someone should look at. */
+static void assert_key(struct credential *credential, const char *key, const char *notice)
+{
+	struct got got = ask(credential);
+	ck_assert_msg(got.key != NULL && strcmp(got.key, key) == 0, "%s", got.err.message);
+	ck_assert_str_eq(
+		got.bearer, strcmp(key, "account_key") == 0 ? ID ":" FIRST_KEY : ID ":" SECOND_KEY);
+	ck_assert_msg(*notice == '\0' ? got.notice[0] == '\0'
+				      : strncmp(got.notice, notice, strlen(notice)) == 0,
+		"%s", got.notice);
+}
+
+#define FIRST "account_key"
+#define SECOND "secondary_account_key"
+#define FIRST_IS_REFUSED                                                                         \
+	"the STS refused the account_key, the secondary_account_key is in use: put a valid key " \
+	"in "                                                                                    \
+	"file:/"
+#define SECOND_IS_REFUSED                                                                         \
+	"the STS refused the secondary_account_key, there is no second key to fall back on: put " \
+	"a "                                                                                      \
+	"valid key in file:/"
 
 /* Whether another bearer is worth an exchange now; what is logged must hold no key. */
 static bool is_refused(struct credential *credential, unsigned refusals, const char **logged)
@@ -173,14 +233,29 @@ START_TEST(gives_back_its_secret_memory)
 }
 END_TEST
 
-START_TEST(reads_its_keys_when_it_is_opened)
+START_TEST(shows_the_key_that_is_in_its_file_now)
 {
 	struct credential *credential = open_keys(FIRST_KEY, NULL);
+	assert_bearer(credential, ID ":" FIRST_KEY);
 	write_file("first", SECOND_KEY);
+	assert_bearer(credential, ID ":" SECOND_KEY);
+	ck_assert_int_eq(rename(write_file("new", FIRST_KEY), path_of("first")), 0);
 	assert_bearer(credential, ID ":" FIRST_KEY);
 	credential_close(credential);
-	credential = open_keys(SECOND_KEY, NULL);
-	assert_bearer(credential, ID ":" SECOND_KEY);
+}
+END_TEST
+
+START_TEST(can_be_left_alone)
+{
+	struct got got = {0};
+	struct error err = ERROR_INIT;
+	struct loop *loop = loop_new(&test_clock, &err);
+	struct credential *credential = open_keys(FIRST_KEY, NULL);
+	credential->kind->cancel(
+		credential->kind->ask(credential, "", loop, on_bearer, &got, &err));
+	loop_run(loop, 0);
+	ck_assert_int_eq(got.calls, 0);
+	loop_free(loop);
 	credential_close(credential);
 }
 END_TEST
@@ -292,21 +367,54 @@ START_TEST(has_no_other_bearer_than_the_one_of_a_single_key)
 }
 END_TEST
 
+/* The STS takes what the credential shows from now on, or the next that it shows. */
+static void accept(struct credential *credential)
+{
+	credential->kind->accepted(credential);
+}
+
+/* Both keys are there, and the STS refuses the first: an exchange with the second works. */
+static struct credential *open_with_first_refused(void)
+{
+	const char *logged = NULL;
+	struct credential *credential = open_keys(FIRST_KEY, SECOND_KEY);
+	assert_key(credential, FIRST, "");
+	ck_assert(is_refused(credential, 1, &logged));
+	assert_key(credential, SECOND, FIRST_IS_REFUSED);
+	accept(credential);
+	return credential;
+}
+
+START_TEST(shows_the_first_key_while_the_sts_takes_it)
+{
+	struct credential *credential = open_keys(FIRST_KEY, SECOND_KEY);
+	for (int i = 0; i < 3; i++) {
+		assert_key(credential, FIRST, "");
+		accept(credential);
+	}
+	credential_close(credential);
+}
+END_TEST
+
 START_TEST(tries_the_second_key_when_the_first_is_refused_and_says_so)
 {
 	const char *logged = NULL;
 	struct credential *credential = open_keys(FIRST_KEY, SECOND_KEY);
 	assert_bearer(credential, ID ":" FIRST_KEY);
 	ck_assert(is_refused(credential, 1, &logged));
-	ck_assert_ptr_nonnull(strstr(logged, "warning: account anchors: the STS refused the "
-					     "account_key, trying the secondary_account_key"));
+	ck_assert_ptr_nonnull(
+		strstr(logged, "warning: account anchors: the STS refused the account_key, trying "
+			       "the secondary_account_key; put a valid key in file:/"));
 	ck_assert_ptr_nonnull(strstr(logged, " ACCOUNT=anchors"));
-	assert_bearer(credential, ID ":" SECOND_KEY);
+	struct got got = ask(credential);
+	ck_assert_str_eq(got.bearer, ID ":" SECOND_KEY);
+	ck_assert_str_eq(got.key, SECOND);
+	ck_assert_msg(got.is_notice_told, "%s", got.notice);
 	credential_close(credential);
 }
 END_TEST
 
-START_TEST(stops_for_the_round_when_both_keys_are_refused)
+START_TEST(tries_each_key_once_a_round_when_both_are_refused)
 {
 	const char *logged = NULL;
 	struct credential *credential = open_keys(FIRST_KEY, SECOND_KEY);
@@ -323,12 +431,66 @@ END_TEST
 
 START_TEST(remembers_which_key_works)
 {
-	const char *logged = NULL;
-	struct credential *credential = open_keys(FIRST_KEY, SECOND_KEY);
-	ck_assert(is_refused(credential, 1, &logged));
+	struct credential *credential = open_with_first_refused();
 	for (int i = 0; i < 3; i++) {
-		assert_bearer(credential, ID ":" SECOND_KEY);
+		now_ms += INT64_C(1000000);
+		assert_key(credential, SECOND, FIRST_IS_REFUSED);
+		accept(credential);
 	}
+	credential_close(credential);
+}
+END_TEST
+
+START_TEST(tries_a_refused_first_key_again_in_an_hour_and_once)
+{
+	const char *logged = NULL;
+	struct credential *credential = open_with_first_refused();
+	now_ms += 3599999;
+	assert_key(credential, SECOND, FIRST_IS_REFUSED);
+	accept(credential);
+	now_ms += 1;
+	assert_key(credential, FIRST, "");
+	ck_assert(is_refused(credential, 1, &logged));
+	assert_key(credential, SECOND, FIRST_IS_REFUSED);
+	accept(credential);
+	assert_key(credential, SECOND, FIRST_IS_REFUSED);
+	/* Nor is one that broke off a reason to try again and again. */
+	now_ms += 3600000;
+	assert_key(credential, FIRST, "");
+	assert_key(credential, SECOND, FIRST_IS_REFUSED);
+	credential_close(credential);
+}
+END_TEST
+
+START_TEST(returns_to_the_first_key_when_it_works_again)
+{
+	struct credential *credential = open_with_first_refused();
+	now_ms += 3600000;
+	for (int i = 0; i < 3; i++) {
+		assert_key(credential, FIRST, "");
+		accept(credential);
+	}
+	credential_close(credential);
+}
+END_TEST
+
+START_TEST(returns_to_the_first_key_when_it_is_another_one)
+{
+	struct credential *credential = open_with_first_refused();
+	write_file("first", "another");
+	struct got got = ask(credential);
+	ck_assert_str_eq(got.bearer, ID ":another");
+	ck_assert_str_eq(got.key, FIRST);
+	ck_assert_str_eq(got.notice, "");
+	credential_close(credential);
+}
+END_TEST
+
+START_TEST(returns_to_the_first_key_when_something_may_have_changed)
+{
+	struct credential *credential = open_with_first_refused();
+	credential->kind->reconsider(credential);
+	assert_key(credential, FIRST, "");
 	credential_close(credential);
 }
 END_TEST
@@ -336,16 +498,17 @@ END_TEST
 START_TEST(goes_back_to_the_first_key_when_the_second_is_refused_later)
 {
 	const char *logged = NULL;
-	struct credential *credential = open_keys(FIRST_KEY, SECOND_KEY);
-	ck_assert(is_refused(credential, 1, &logged));
-	/* A day later: the keys were rotated once more. */
+	struct credential *credential = open_with_first_refused();
+	/* The second was made anew, and the first one's old value is valid again. */
+	assert_key(credential, SECOND, FIRST_IS_REFUSED);
 	ck_assert(is_refused(credential, 1, &logged));
 	ck_assert_ptr_nonnull(
 		strstr(logged, "refused the secondary_account_key, trying the account_key"));
-	assert_bearer(credential, ID ":" FIRST_KEY);
-	ck_assert(is_refused(credential, 1, &logged));
-	assert_bearer(credential, ID ":" SECOND_KEY);
-	ck_assert(!is_refused(credential, 2, &logged));
+	assert_key(credential, FIRST, SECOND_IS_REFUSED);
+	accept(credential);
+	assert_key(credential, FIRST, SECOND_IS_REFUSED);
+	write_file("second", "another");
+	assert_key(credential, FIRST, "");
 	credential_close(credential);
 }
 END_TEST
@@ -355,6 +518,7 @@ START_TEST(tries_the_other_key_in_the_next_exchange_when_one_broke_off)
 	/* The first was refused, and the exchange with the second broke off. */
 	const char *logged = NULL;
 	struct credential *credential = open_keys(FIRST_KEY, SECOND_KEY);
+	assert_bearer(credential, ID ":" FIRST_KEY);
 	ck_assert(is_refused(credential, 1, &logged));
 	assert_bearer(credential, ID ":" SECOND_KEY);
 	/* In the next one the second is refused too: the first may have been put right by now. */
@@ -366,13 +530,163 @@ START_TEST(tries_the_other_key_in_the_next_exchange_when_one_broke_off)
 }
 END_TEST
 
+START_TEST(tries_a_key_again_that_was_replaced_on_its_way)
+{
+	const char *logged = NULL;
+	for (int count = 1; count <= 2; count++) {
+		struct credential *credential =
+			open_keys(FIRST_KEY, count == 1 ? NULL : SECOND_KEY);
+		assert_bearer(credential, ID ":" FIRST_KEY);
+		write_file("first", "another");
+		ck_assert(is_refused(credential, 1, &logged));
+		ck_assert_str_eq(logged, "");
+		assert_bearer(credential, ID ":another");
+		credential_close(credential);
+	}
+}
+END_TEST
+
+START_TEST(gives_up_on_a_key_that_changes_all_the_time)
+{
+	const char *logged = NULL;
+	unsigned refusals = 0;
+	struct credential *credential = open_keys(FIRST_KEY, NULL);
+	do {
+		char key[32];
+		ask(credential);
+		snprintf(key, sizeof(key), "key-%u", ++refusals);
+		write_file("first", key);
+		ck_assert_uint_lt(refusals, 10);
+	} while (is_refused(credential, refusals, &logged));
+	ck_assert_uint_eq(refusals, 4);
+	credential_close(credential);
+}
+END_TEST
+
+/* ---- one that cannot be read ------------------------------------------------------------------
+ */
+
+START_TEST(goes_on_with_the_key_that_can_be_read)
+{
+	struct credential *credential = open_keys(FIRST_KEY, SECOND_KEY);
+	ck_assert_int_eq(unlink(path_of("first")), 0);
+	assert_key(credential, SECOND,
+		"the secondary_account_key is in use; account_key: cannot open /");
+	ck_assert(!ask(credential).is_notice_told);
+	/* There is no other one. */
+	const char *logged = NULL;
+	ck_assert(!is_refused(credential, 1, &logged));
+	ck_assert_str_eq(logged, "");
+	write_file("first", FIRST_KEY);
+	assert_key(credential, FIRST, SECOND_IS_REFUSED);
+	accept(credential);
+	ck_assert_int_eq(unlink(path_of("second")), 0);
+	assert_key(credential, FIRST,
+		"there is no second key to fall back on; secondary_account_key: cannot open /");
+	credential_close(credential);
+}
+END_TEST
+
+START_TEST(tells_of_both_keys_when_none_can_be_read)
+{
+	struct credential *credential = open_keys(FIRST_KEY, SECOND_KEY);
+	ck_assert_int_eq(unlink(path_of("first")), 0);
+	write_file("second", "a b");
+	struct got got = ask(credential);
+	ck_assert_int_eq(got.err.code, ERR_SECRET_SOURCE);
+	ck_assert_msg(strstr(got.err.message, "account_key: cannot open /") == got.err.message &&
+			      strstr(got.err.message,
+				      "; and secondary_account_key: the byte at offset 1 ") != NULL,
+		"%s", got.err.message);
+	write_file("second", SECOND_KEY);
+	assert_key(credential, SECOND, "the secondary_account_key is in use; account_key: cannot");
+	credential_close(credential);
+}
+END_TEST
+
+/* ---- its files --------------------------------------------------------------------------------
+ */
+
+static void count_rotated(void *context, struct live_secret *secret, enum secret_change change)
+{
+	char *names = context;
+	ck_assert_int_eq(change, SECRET_IS_ROTATED);
+	const char *path = live_secret_path(secret);
+	strcat(names, path == NULL ? "none" : strrchr(path, '/'));
+}
+
+START_TEST(tells_which_files_its_keys_are_in)
+{
+	char names[64] = "";
+	struct credential *credential = open_keys(FIRST_KEY, SECOND_KEY);
+	credential_visit_secrets(credential, count_rotated, names);
+	ck_assert_str_eq(names, "/first/second");
+	credential_close(credential);
+}
+END_TEST
+
+START_TEST(tells_whether_its_secrets_are_others)
+{
+	struct credential *credential = open_keys(FIRST_KEY, SECOND_KEY);
+	struct secret_state before = secret_state_now(credential);
+	ck_assert(before.is_readable);
+	/* Written anew, and the same. */
+	ck_assert_int_eq(rename(write_file("new", FIRST_KEY "\n"), path_of("first")), 0);
+	struct secret_state now = secret_state_now(credential);
+	ck_assert_uint_eq(now.versions, before.versions);
+	/* Gone, and back. */
+	ck_assert_int_eq(rename(path_of("second"), path_of("aside")), 0);
+	now = secret_state_now(credential);
+	ck_assert(!now.is_readable);
+	ck_assert_uint_eq(now.versions, before.versions);
+	ck_assert_int_eq(rename(path_of("aside"), path_of("second")), 0);
+	now = secret_state_now(credential);
+	ck_assert(now.is_readable);
+	ck_assert_uint_eq(now.versions, before.versions);
+	write_file("second", "another");
+	now = secret_state_now(credential);
+	ck_assert_uint_gt(now.versions, before.versions);
+	ck_assert_uint_gt(now.rotations, before.rotations);
+	credential_close(credential);
+}
+END_TEST
+
+START_TEST(tells_whether_another_one_has_other_secrets)
+{
+	struct secret_state state = {0};
+	struct credential *before = open_keys(FIRST_KEY, SECOND_KEY);
+	struct credential *same = open_keys(FIRST_KEY, SECOND_KEY);
+	struct credential *single = open_keys(FIRST_KEY, NULL);
+	struct credential *other = open_keys(FIRST_KEY, "another");
+	/* `before` holds what it read then, whatever the files are now. */
+	ck_assert(secret_state_differs(before, other, &state));
+	ck_assert(state.is_readable && state.versions == 2);
+	ck_assert(secret_state_differs(before, single, &state));
+	write_file("second", SECOND_KEY);
+	ck_assert(!secret_state_differs(before, same, &state));
+	credential_close(before);
+	credential_close(same);
+	credential_close(single);
+	credential_close(other);
+}
+END_TEST
+
 UNIT_MAIN("account_key", is_found_by_its_name, has_all_that_a_kind_must_have, wants_a_first_key,
 	shows_account_id_colon_key_as_they_are, gives_back_its_secret_memory,
-	reads_its_keys_when_it_is_opened, reads_its_key_from_a_variable_too,
+	shows_the_key_that_is_in_its_file_now, can_be_left_alone, reads_its_key_from_a_variable_too,
 	names_the_key_that_cannot_be_read, names_the_place_that_names_the_key,
 	refuses_bytes_that_break_out_of_a_header_and_shows_none,
 	has_no_other_bearer_than_the_one_of_a_single_key,
+	shows_the_first_key_while_the_sts_takes_it,
 	tries_the_second_key_when_the_first_is_refused_and_says_so,
-	stops_for_the_round_when_both_keys_are_refused, remembers_which_key_works,
+	tries_each_key_once_a_round_when_both_are_refused, remembers_which_key_works,
+	tries_a_refused_first_key_again_in_an_hour_and_once,
+	returns_to_the_first_key_when_it_works_again,
+	returns_to_the_first_key_when_it_is_another_one,
+	returns_to_the_first_key_when_something_may_have_changed,
 	goes_back_to_the_first_key_when_the_second_is_refused_later,
-	tries_the_other_key_in_the_next_exchange_when_one_broke_off)
+	tries_the_other_key_in_the_next_exchange_when_one_broke_off,
+	tries_a_key_again_that_was_replaced_on_its_way, gives_up_on_a_key_that_changes_all_the_time,
+	goes_on_with_the_key_that_can_be_read, tells_of_both_keys_when_none_can_be_read,
+	tells_which_files_its_keys_are_in, tells_whether_its_secrets_are_others,
+	tells_whether_another_one_has_other_secrets)

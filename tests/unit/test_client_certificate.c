@@ -1,3 +1,4 @@
+#include "base/message_id.h"
 #include "app_scene.h"
 #include "certificates.h"
 #include "credential/certificate.h"
@@ -247,6 +248,7 @@ START_TEST(tells_ahead_that_the_certificate_ends)
 	assert_token(&asked, "eyJ.the-token");
 	ck_assert_msg(strncmp(asked.parts.notice, expected, strlen(expected)) == 0, "%s",
 		asked.parts.notice);
+	ck_assert_str_eq(asked.parts.notice_id, MESSAGE_CERTIFICATE_EXPIRES);
 	ck_assert_ptr_nonnull(strstr(asked.parts.notice, " UTC: register a new one with the app, "
 							 "and put it in file:/"));
 	rotate();

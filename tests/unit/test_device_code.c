@@ -242,6 +242,7 @@ START_TEST(finds_a_login_that_comes_into_the_file_later)
 	struct credential *credential = open_credential();
 	struct error err = ask(credential);
 	assert_says(&err, ERR_UNAVAILABLE, "login needed");
+	ck_assert(err.needs_login);
 	put_login(path_of("login"), TOKEN, KEY);
 	err = ask(credential);
 	assert_says(&err, ERR_NETWORK, "127.0.0.1");

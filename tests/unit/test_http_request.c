@@ -58,7 +58,7 @@ __attribute__((constructor)) static void clear_environment(void)
 static struct http_client *client_new(void)
 {
 	struct error err = ERROR_INIT;
-	struct http_client *client = http_client_new(&err);
+	struct http_client *client = http_client_new(&clock_system, &err);
 	ck_assert_ptr_nonnull(client);
 	return client;
 }

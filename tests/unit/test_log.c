@@ -355,6 +355,22 @@ START_TEST(is_the_journals_when_the_stream_is_standard_error)
 }
 END_TEST
 
+START_TEST(a_message_id_is_for_the_journal_alone)
+{
+	const struct log_field fields[] = {{"MESSAGE_ID", "0123"}, {"ACCOUNT", "north"}, {0}};
+	capture_begin();
+	log_open("mrtest");
+	log_event(LOG_LEVEL_WARNING, fields, "late");
+	ck_assert_str_eq(capture_end(), "mrtest: warning: late ACCOUNT=north\n");
+	capture_begin();
+	set_journal_stream(0, 0);
+	log_open("mrtest");
+	log_event(LOG_LEVEL_WARNING, fields, "late");
+	ck_assert_str_eq(capture_end(), "");
+	ck_assert(journal_has("MESSAGE_ID=0123"));
+}
+END_TEST
+
 START_TEST(sends_all_fields_and_long_ones_to_the_journal)
 {
 	static char long_text[5000];
@@ -436,7 +452,7 @@ UNIT_MAIN("log", writes_one_line_with_program_and_level,
 	drops_lines_above_the_threshold, drops_debug_lines_unless_told,
 	reads_its_own_level_names_only, keeps_errno, survives_arguments_that_cannot_be_formatted,
 	lines_of_several_threads_do_not_mix, is_the_journals_when_the_stream_is_standard_error,
-	sends_all_fields_and_long_ones_to_the_journal,
+	a_message_id_is_for_the_journal_alone, sends_all_fields_and_long_ones_to_the_journal,
 	is_not_the_journals_when_the_stream_is_another,
 	is_not_the_journals_when_the_stream_is_no_stream,
 	falls_back_to_standard_error_when_the_journal_refuses,

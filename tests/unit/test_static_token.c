@@ -1,3 +1,4 @@
+#include "base/message_id.h"
 #include "credential/credential.h"
 
 #include "base/text.h"
@@ -148,6 +149,7 @@ START_TEST(says_so_when_its_end_is_near)
 	ck_assert_str_eq(asked.parts.notice, "");
 	test_boottime_ms++;
 	asked = ask_now();
+	ck_assert_str_eq(asked.parts.notice_id, MESSAGE_STATIC_TOKEN_EXPIRES);
 	ck_assert_ptr_nonnull(strstr(asked.parts.notice, "the static token expires at 1709337600 "
 							 "and cannot be refreshed; put a new one "
 							 "in file:/"));

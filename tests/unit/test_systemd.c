@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -146,6 +147,56 @@ START_TEST(tells_that_it_stops)
 }
 END_TEST
 
+START_TEST(feeds_the_watchdog)
+{
+	int fd = open_notify_socket();
+	service_feed_watchdog();
+	ck_assert_str_eq(receive(fd), "WATCHDOG=1");
+	ck_assert_str_eq(receive(fd), "");
+	close_notify_socket(fd);
+}
+END_TEST
+
+static void set_watchdog(const char *limit_us, int pid)
+{
+	char number[16];
+	snprintf(number, sizeof(number), "%d", pid);
+	setenv("WATCHDOG_USEC", limit_us, 1);
+	setenv("WATCHDOG_PID", number, 1);
+}
+
+START_TEST(knows_the_watchdogs_time)
+{
+	begin_log();
+	unsetenv("WATCHDOG_USEC");
+	ck_assert_int_eq(service_watchdog_ms(), 0);
+	set_watchdog("30000000", (int)getpid());
+	ck_assert_int_eq(service_watchdog_ms(), 30000);
+	/* Whoever is started from here sees none of it. */
+	ck_assert_ptr_null(getenv("WATCHDOG_USEC"));
+	ck_assert_ptr_null(getenv("WATCHDOG_PID"));
+	set_watchdog("1", (int)getpid());
+	ck_assert_int_eq(service_watchdog_ms(), 1);
+	set_watchdog("30000000", 1); /* another process's */
+	ck_assert_int_eq(service_watchdog_ms(), 0);
+	ck_assert_str_eq(end_log(), "");
+}
+END_TEST
+
+START_TEST(warns_of_a_watchdogs_time_that_is_none)
+{
+	static const char *const words[] = {"", "soon", "0", "-1", "1s"};
+	for (size_t i = 0; i < UNIT_COUNT(words); i++) {
+		set_watchdog(words[i], (int)getpid());
+		begin_log();
+		ck_assert_int_eq(service_watchdog_ms(), 0);
+		const char *text = end_log();
+		ck_assert_msg(strstr(text, "warning: cannot read the watchdog's time") != NULL,
+			"'%s': %s", words[i], text);
+	}
+}
+END_TEST
+
 static void tell_all(void)
 {
 	service_ready("x");
@@ -214,10 +265,12 @@ static void take_two(void *argument)
 {
 	struct passed_socket *sockets = NULL;
 	size_t count = 0;
+	struct passed_socket *stored = NULL;
+	size_t stored_count = 7;
 	struct error err = ERROR_INIT;
 	(void)argument;
 	pass(2, "main:admin");
-	expect(service_take_sockets(&sockets, &count, &err) == 0, 1);
+	expect(service_take_sockets(&sockets, &count, &stored, &stored_count, &err) == 0, 1);
 	expect(count == 2, 2);
 	expect(strcmp(sockets[0].name, "main") == 0 && sockets[0].fd == 3, 3);
 	expect(strcmp(sockets[1].name, "admin") == 0 && sockets[1].fd == 4, 4);
@@ -239,10 +292,12 @@ static void take_nameless(void *argument)
 {
 	struct passed_socket *sockets = NULL;
 	size_t count = 0;
+	struct passed_socket *stored = NULL;
+	size_t stored_count = 7;
 	struct error err = ERROR_INIT;
 	(void)argument;
 	pass(1, NULL);
-	expect(service_take_sockets(&sockets, &count, &err) == 0, 1);
+	expect(service_take_sockets(&sockets, &count, &stored, &stored_count, &err) == 0, 1);
 	expect(count == 1 && sockets[0].fd == 3 && sockets[0].name != NULL, 2);
 	service_sockets_free(sockets, count);
 }
@@ -251,6 +306,8 @@ static void take_none(void *argument)
 {
 	struct passed_socket *sockets = NULL;
 	size_t count = 7;
+	struct passed_socket *stored = (void *)-1;
+	size_t stored_count = 7;
 	struct error err = ERROR_INIT;
 	if (argument != NULL) {
 		pass(1, "main");
@@ -259,7 +316,7 @@ static void take_none(void *argument)
 		unsetenv("LISTEN_PID");
 		unsetenv("LISTEN_FDS");
 	}
-	expect(service_take_sockets(&sockets, &count, &err) == 0, 1);
+	expect(service_take_sockets(&sockets, &count, &stored, &stored_count, &err) == 0, 1);
 	expect(count == 0, 2);
 	begin_log();
 	service_sockets_free(sockets, count);
@@ -270,14 +327,87 @@ static void take_broken(void *argument)
 {
 	struct passed_socket *sockets = (void *)-1;
 	size_t count = 7;
+	struct passed_socket *stored = (void *)-1;
+	size_t stored_count = 7;
 	struct error err = ERROR_INIT;
 	pass(1, "main");
 	setenv("LISTEN_FDS", argument, 1);
-	expect(service_take_sockets(&sockets, &count, &err) == -1, 1);
+	expect(service_take_sockets(&sockets, &count, &stored, &stored_count, &err) == -1, 1);
 	expect(sockets == (void *)-1 && count == 7, 2);
 	expect(err.code == ERR_SYSTEM && strstr(err.message, "sockets that were passed") != NULL,
 		3);
 }
+
+/* A socket, then what the process before had stored. */
+static void take_stored(void *argument)
+{
+	struct passed_socket *sockets = NULL;
+	struct passed_socket *stored = NULL;
+	size_t count = 0;
+	size_t stored_count = 0;
+	struct error err = ERROR_INIT;
+	(void)argument;
+	pass(3, "main:mrtokend-tokens-4:admin");
+	int memfd = memfd_create("stored", 0);
+	expect(memfd >= 0 && dup2(memfd, 4) == 4, 1);
+	expect(service_take_sockets(&sockets, &count, &stored, &stored_count, &err) == 0, 2);
+	expect(count == 2 && stored_count == 1, 3);
+	expect(strcmp(sockets[0].name, "main") == 0 && strcmp(sockets[1].name, "admin") == 0, 4);
+	expect(strcmp(stored[0].name, "mrtokend-tokens-4") == 0 && stored[0].fd == 4, 5);
+	expect(fcntl(4, F_GETFD) & FD_CLOEXEC, 6);
+	service_stored_free(stored, stored_count);
+	expect(fcntl(4, F_GETFD) < 0 && fcntl(3, F_GETFD) >= 0, 7);
+	sockets[0].fd = -1;
+	sockets[1].fd = -1;
+	service_sockets_free(sockets, count);
+}
+
+START_TEST(tells_what_was_stored_from_sockets)
+{
+	unit_assert_exited(unit_in_child(take_stored, NULL), 0);
+}
+END_TEST
+
+START_TEST(knows_how_much_is_stored_for_it)
+{
+	static const struct {
+		const char *word;
+		int64_t room;
+	} cases[] = {{"8", 8}, {"0", 0}, {"1", 1}, {"-1", 0}, {"many", 0}, {"", 0}, {"8x", 0}};
+	int fd = open_notify_socket();
+	for (size_t i = 0; i < UNIT_COUNT(cases); i++) {
+		ck_assert_int_eq(setenv("FDSTORE", cases[i].word, 1), 0);
+		ck_assert_int_eq(service_store_room(), cases[i].room);
+	}
+	ck_assert_int_eq(setenv("FDSTORE", "8", 1), 0);
+	close_notify_socket(fd);
+	unsetenv("NOTIFY_SOCKET");
+	ck_assert_int_eq(service_store_room(), 0);
+}
+END_TEST
+
+START_TEST(knows_the_boot)
+{
+	unsigned char id[SERVICE_BOOT_ID_SIZE] = {0};
+	char kernels[64] = "";
+	char word[2 * SERVICE_BOOT_ID_SIZE + 1];
+	struct error err = ERROR_INIT;
+	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+	ck_assert_ptr_nonnull(file);
+	ck_assert_ptr_nonnull(fgets(kernels, sizeof(kernels), file));
+	fclose(file);
+	/* The kernel knows better. */
+	setenv("MRTOKEND_BOOT_ID", "00112233445566778899aabbccddeeff", 1);
+	ck_assert_int_eq(service_boot_id(id, &err), 0);
+	for (size_t i = 0; i < sizeof(id); i++)
+		snprintf(word + 2 * i, 3, "%02x", id[i]);
+	size_t at = 0;
+	for (const char *c = kernels; *c != '\0' && *c != '\n'; c++)
+		if (*c != '-')
+			ck_assert_int_eq(word[at++], *c);
+	ck_assert_uint_eq(at, 2 * sizeof(id));
+}
+END_TEST
 
 START_TEST(takes_the_sockets_with_their_names)
 {
@@ -311,7 +441,9 @@ START_TEST(tells_that_what_is_passed_is_broken)
 END_TEST
 
 UNIT_MAIN("systemd", tells_that_it_is_ready, tells_its_status, cuts_a_status_that_is_too_long,
-	tells_that_it_reloads_and_when, tells_that_it_stops, tells_nobody_where_nobody_is,
-	warns_when_it_cannot_tell_and_goes_on, takes_the_sockets_with_their_names,
-	takes_a_socket_without_a_name, takes_nothing_where_nothing_is_passed,
-	tells_that_what_is_passed_is_broken)
+	tells_that_it_reloads_and_when, tells_that_it_stops, feeds_the_watchdog,
+	knows_the_watchdogs_time, warns_of_a_watchdogs_time_that_is_none,
+	tells_nobody_where_nobody_is, warns_when_it_cannot_tell_and_goes_on,
+	takes_the_sockets_with_their_names, takes_a_socket_without_a_name,
+	tells_what_was_stored_from_sockets, knows_how_much_is_stored_for_it, knows_the_boot,
+	takes_nothing_where_nothing_is_passed, tells_that_what_is_passed_is_broken)

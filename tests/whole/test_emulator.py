@@ -1141,6 +1141,7 @@ def test_server_certificate_names_loopback(emulator):
         "localhost",
         "sts.localhost",
         "*.localhost",
+        "*.sts.localhost",
     ]
     assert certificate.public_key().curve.name == "secp256r1"
 
@@ -1268,3 +1269,11 @@ def test_help_and_version():
     version = run("--version")
     assert version.returncode == 0
     assert re.fullmatch(r"mrtoken-emulator \d+\.\d+\.\d+\n", version.stdout)
+
+
+def test_one_fault_can_be_taken_out_of_the_queue(emulator):
+    numbers = [emulator.add_fault("status", status=n, count=0)["number"] for n in (500, 502)]
+    assert emulator.delete_fault(numbers[0])["deleted"] == 1
+    assert [fault["number"] for fault in emulator.faults()] == numbers[1:]
+    assert emulator.ask_control("DELETE", f"/v1/faults/{numbers[0]}").status_code == 404
+    assert emulator.ask_control("DELETE", "/v1/faults/first").status_code == 400

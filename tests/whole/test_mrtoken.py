@@ -1024,7 +1024,7 @@ def test_check_asks_no_daemon(daemon, configuration):
 @pytest.mark.parametrize("args, words", [
     ([], ["no command", "mrtoken --help"]),
     (["gte"], ['unknown command "gte"', 'Did you mean "get"?']),
-    (["frobnicate"], ['unknown command "frobnicate"', "get, list, status, login, check"]),
+    (["frobnicate"], ['unknown command "frobnicate"', "get, list, status, refresh, login, check"]),
     (["get", "--jsno"], ['unknown option "--jsno"', "Did you mean --json?"]),
     (["--scoket=/x", "get"], ['unknown option "--scoket=/x"', "Did you mean --socket?"]),
     (["get", "--frobnicate"], ['unknown option "--frobnicate"', "mrtoken --help"]),
@@ -1070,7 +1070,7 @@ def help_text():
     return result.stdout.decode()
 
 
-VERBS = ["get", "list", "status", "login", "check"]
+VERBS = ["get", "list", "status", "refresh", "login", "check"]
 
 
 def section(text, title):
@@ -1086,7 +1086,7 @@ def test_help_lists_every_command(help_text):
 
 
 def test_help_lists_every_exit_code(help_text):
-    assert re.findall(r"^  (\d+) +\w", section(help_text, "Exit codes"), re.M) == list("012345678")
+    assert re.findall(r"^  (\d+) +\w", section(help_text, "Exit codes"), re.M) == list("0123456789")
 
 
 def test_help_lists_the_environment(help_text):
@@ -1114,7 +1114,7 @@ def test_every_option_in_a_commands_help_is_accepted_by_it(directory, configurat
             args += ["--socket", directory / "none"]
         if verb == "check" and option != "--config":
             args += ["--config", configuration]
-        if verb == "login":
+        if verb in ("login", "refresh"):
             args += ["anchors"]
         expected = (NO_ACCOUNT,) if option == "--probe" else (OK, UNREACHABLE)
         assert run(verb, *args).returncode in expected, option

@@ -4,6 +4,7 @@ import contextlib
 import grp
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -106,9 +107,30 @@ def test_tells_how_many_accounts_are_valid(make_daemon, emulator, key_file):
         )
     ).start()
     ready = running.wait_for_state(lambda state: "READY=1" in state)
-    assert "STATUS=0 of 2 accounts have a valid token" in ready
-    status = "STATUS=1 of 2 accounts have a valid token; refresh fails for 1: unknown (denied)"
-    running.wait_for_state(lambda state: status in state)
+    assert any(line.startswith("STATUS=0 of 2 accounts have a valid token") for line in ready)
+    running.wait_for_status(
+        "1 of 2 accounts have a valid token; refresh fails for 1: unknown (denied)"
+    )
+
+
+def test_tells_what_happens_next(make_daemon, emulator, key_file):
+    emulator.add_fault("delay", delay_ms=300)
+    running = make_daemon(account_section("anchors", emulator, key_file)).start()
+    running.wait_for_status("0 of 1 accounts have a valid token; refreshing now (anchors)")
+    status = running.wait_for_status("1 of 1 accounts have a valid token")
+    # Half of a day and up to a tenth of it.
+    assert re.search("; next refresh in (11|12|13|14) h [(]anchors[)]$", status), status
+
+
+def test_the_status_is_not_told_for_every_refresh(make_daemon, emulator, key_file):
+    emulator.change_settings(token_lifetime_s=4)
+    # Several, so that the one that is next is ever another.
+    accounts = {f"a-{i}": account_keys(emulator, key_file) for i in range(4)}
+    running = make_daemon(configuration(emulator, accounts)).start()
+    running.wait_for_status("4 of 4 accounts have a valid token")
+    told = len(running.states())
+    emulator.wait_for_requests(16)
+    assert running.states()[told:] == []
 
 
 def test_stopping_is_told_before_the_end(daemon):
@@ -156,6 +178,17 @@ def test_who_connected_before_the_stop_gets_an_answer(daemon):
     daemon.send_signal(signal.SIGTERM)
     daemon.send_signal(signal.SIGCONT)
     assert [connection.getresponse().status for connection in waiting] == [200] * 200
+    assert daemon.wait() == 0
+
+
+def test_who_has_come_in_and_asks_as_it_stops_gets_an_answer(daemon):
+    connection = daemon.connect()
+    connection.connect()
+    assert daemon.get("/healthz").status == 200  # came after it, so that it is inside
+    daemon.send_signal(signal.SIGTERM)
+    daemon.wait_for_log("stopping: ")
+    connection.request("GET", "/v1/token")
+    assert connection.getresponse().status == 200
     assert daemon.wait() == 0
 
 
@@ -475,9 +508,8 @@ def test_is_ready_again_after_a_crash_before_the_sts_answers(daemon, emulator):
     daemon.start()
     (pending,) = emulator.wait_for_requests(1)
     assert pending["status"] == 0
-    answer = daemon.get("/v1/token")
+    answer = daemon.get("/v1/token", {"Prefer": "wait=0"})
     assert (answer.status, answer.json()["error"]["code"]) == (503, "no_valid_token")
-    daemon.wait_for_token("anchors")
     assert daemon.get("/v1/token").status == 200
 
 
