@@ -4,6 +4,7 @@
 #include "credential/secret_state.h"
 
 #include "files.h"
+#include "moved_clock.h"
 #include "unit.h"
 
 #include <fcntl.h>
@@ -62,23 +63,6 @@ static struct credential *open_keys(const char *first, const char *second)
 	ck_assert_ptr_eq(credential->kind, &credential_account_key);
 	return credential;
 }
-
-/* A clock of the test's own. */
-static int64_t now_ms = 1000;
-
-static int64_t boottime_ms(const struct clock *clock)
-{
-	(void)clock;
-	return now_ms;
-}
-
-static int64_t realtime_s(const struct clock *clock)
-{
-	(void)clock;
-	return 1800000000 + now_ms / 1000;
-}
-
-static const struct clock test_clock = {boottime_ms, realtime_s};
 
 struct got {
 	int calls;

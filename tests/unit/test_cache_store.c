@@ -1,6 +1,7 @@
 #include "service/cache_store.h"
 
 #include "cache_scene.h"
+#include "files.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -146,29 +147,6 @@ static size_t manager_turn(void)
 /* ---- what is logged ----------------------------------------------------------------------------
  */
 
-static FILE *log_file;
-static int saved_stderr;
-
-static void begin_log(void)
-{
-	log_file = tmpfile();
-	ck_assert_ptr_nonnull(log_file);
-	saved_stderr = dup(STDERR_FILENO);
-	ck_assert_int_ge(dup2(fileno(log_file), STDERR_FILENO), 0);
-}
-
-static const char *end_log(void)
-{
-	static char text[8192];
-	fflush(stderr);
-	ck_assert_int_ge(dup2(saved_stderr, STDERR_FILENO), 0);
-	close(saved_stderr);
-	rewind(log_file);
-	text[fread(text, 1, sizeof(text) - 1, log_file)] = '\0';
-	fclose(log_file);
-	return text;
-}
-
 static size_t count_lines(const char *text)
 {
 	size_t count = 0;
@@ -183,10 +161,10 @@ static size_t count_lines(const char *text)
 /* A process begins; returns what it logged. */
 static const char *begin(struct cache_store *store, struct account_table *table)
 {
-	begin_log();
+	capture_begin();
 	cache_store_open(store);
 	cache_store_take(store, manager.stored, manager.count, table, &scene_maker, SCENE_NOW_MS);
-	return end_log();
+	return capture_end();
 }
 
 static size_t taken(const struct account_table *table)
@@ -476,10 +454,10 @@ START_TEST(a_failure_is_told_once_and_mended_by_the_next_change)
 	manager_open("8");
 	begin(&store, table);
 	setenv("NOTIFY_SOCKET", "/nowhere/to/be/found", 1);
-	begin_log();
+	capture_begin();
 	cache_store_write(&store, table, SCENE_NOW_MS);
 	cache_store_write(&store, table, SCENE_NOW_MS);
-	const char *log = end_log();
+	const char *log = capture_end();
 	ck_assert_uint_eq(count_lines(log), 1);
 	ck_assert_ptr_nonnull(strstr(log, "cannot keep the tokens for the next process: "));
 	setenv("NOTIFY_SOCKET", manager.path, 1);

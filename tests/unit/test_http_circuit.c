@@ -341,9 +341,14 @@ START_TEST(sends_again_when_it_is_forgiven)
 	answer_with(ok);
 	http_client_forgive(client);
 	http_client_run(client, 0);
-	while (waiting.calls == 0) { /* the server has one connection at a time */
-		server_hang_up(&server);
+	/* The server has one connection at a time, and the probe may come first once more. */
+	server_hang_up(&server);
+	for (bool freed = false; waiting.calls == 0;) {
 		http_client_run(client, 5);
+		if (outcome.calls != 0 && waiting.calls == 0 && !freed) {
+			server_hang_up(&server);
+			freed = true;
+		}
 	}
 	ck_assert_int_eq(waiting.status, 200);
 	end();

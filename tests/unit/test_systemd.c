@@ -1,6 +1,6 @@
 #include "service/systemd.h"
 
-#include "unit.h"
+#include "files.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -8,15 +8,12 @@
 #include <sys/un.h>
 #include <time.h>
 
-static char directory[64];
 static char notify_path[80];
 
 static int open_notify_socket(void)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	strcpy(directory, "/tmp/test_systemd.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(directory));
-	snprintf(notify_path, sizeof(notify_path), "%s/notify", directory);
+	snprintf(notify_path, sizeof(notify_path), "%s", path_of("notify"));
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", notify_path);
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	ck_assert_int_ge(fd, 0);
@@ -29,7 +26,6 @@ static void close_notify_socket(int fd)
 {
 	close(fd);
 	unlink(notify_path);
-	rmdir(directory);
 }
 
 /* The one message that was sent since the last time; "" when there was none. */
@@ -39,30 +35,6 @@ static const char *receive(int fd)
 	ssize_t len = recv(fd, message, sizeof(message) - 1, 0);
 	message[len < 0 ? 0 : len] = '\0';
 	return message;
-}
-
-/* What is logged from here on goes to a file, which end_log() reads back. */
-static FILE *log_file;
-static int saved_stderr;
-
-static void begin_log(void)
-{
-	log_file = tmpfile();
-	ck_assert_ptr_nonnull(log_file);
-	saved_stderr = dup(STDERR_FILENO);
-	ck_assert_int_ge(dup2(fileno(log_file), STDERR_FILENO), 0);
-}
-
-static const char *end_log(void)
-{
-	static char text[4096];
-	fflush(stderr);
-	ck_assert_int_ge(dup2(saved_stderr, STDERR_FILENO), 0);
-	close(saved_stderr);
-	rewind(log_file);
-	text[fread(text, 1, sizeof(text) - 1, log_file)] = '\0';
-	fclose(log_file);
-	return text;
 }
 
 /* ---- what is told ------------------------------------------------------------------------------
@@ -167,7 +139,7 @@ static void set_watchdog(const char *limit_us, int pid)
 
 START_TEST(knows_the_watchdogs_time)
 {
-	begin_log();
+	capture_begin();
 	unsetenv("WATCHDOG_USEC");
 	ck_assert_int_eq(service_watchdog_ms(), 0);
 	set_watchdog("30000000", (int)getpid());
@@ -179,7 +151,7 @@ START_TEST(knows_the_watchdogs_time)
 	ck_assert_int_eq(service_watchdog_ms(), 1);
 	set_watchdog("30000000", 1); /* another process's */
 	ck_assert_int_eq(service_watchdog_ms(), 0);
-	ck_assert_str_eq(end_log(), "");
+	ck_assert_str_eq(capture_end(), "");
 }
 END_TEST
 
@@ -188,9 +160,9 @@ START_TEST(warns_of_a_watchdogs_time_that_is_none)
 	static const char *const words[] = {"", "soon", "0", "-1", "1s"};
 	for (size_t i = 0; i < UNIT_COUNT(words); i++) {
 		set_watchdog(words[i], (int)getpid());
-		begin_log();
+		capture_begin();
 		ck_assert_int_eq(service_watchdog_ms(), 0);
-		const char *text = end_log();
+		const char *text = capture_end();
 		ck_assert_msg(strstr(text, "warning: cannot read the watchdog's time") != NULL,
 			"'%s': %s", words[i], text);
 	}
@@ -208,9 +180,9 @@ static void tell_all(void)
 START_TEST(tells_nobody_where_nobody_is)
 {
 	unsetenv("NOTIFY_SOCKET");
-	begin_log();
+	capture_begin();
 	tell_all();
-	ck_assert_str_eq(end_log(), "");
+	ck_assert_str_eq(capture_end(), "");
 }
 END_TEST
 
@@ -219,9 +191,9 @@ START_TEST(warns_when_it_cannot_tell_and_goes_on)
 	static const char *const sockets[] = {"/nonexistent/notify", "relative", "/dev/null", ""};
 	for (size_t i = 0; i < UNIT_COUNT(sockets); i++) {
 		setenv("NOTIFY_SOCKET", sockets[i], 1);
-		begin_log();
+		capture_begin();
 		tell_all();
-		const char *text = end_log();
+		const char *text = capture_end();
 		unsigned warnings = 0;
 		for (const char *at = text; (at = strstr(at, "cannot notify")) != NULL; at++)
 			warnings++;
@@ -280,9 +252,9 @@ static void take_two(void *argument)
 	expect((fcntl(3, F_GETFD) & FD_CLOEXEC) && (fcntl(4, F_GETFD) & FD_CLOEXEC), 7);
 	/* One is taken, the other is closed, and it is said so. */
 	sockets[0].fd = -1;
-	begin_log();
+	capture_begin();
 	service_sockets_free(sockets, count);
-	const char *text = end_log();
+	const char *text = capture_end();
 	expect(strstr(text, "'admin'") != NULL && strstr(text, "'main'") == NULL, 8);
 	expect(strstr(text, "FileDescriptorName=") != NULL, 9);
 	expect(fcntl(3, F_GETFD) >= 0 && fcntl(4, F_GETFD) < 0, 10);
@@ -318,9 +290,9 @@ static void take_none(void *argument)
 	}
 	expect(service_take_sockets(&sockets, &count, &stored, &stored_count, &err) == 0, 1);
 	expect(count == 0, 2);
-	begin_log();
+	capture_begin();
 	service_sockets_free(sockets, count);
-	expect(end_log()[0] == '\0', 3);
+	expect(capture_end()[0] == '\0', 3);
 }
 
 static void take_broken(void *argument)

@@ -2,6 +2,7 @@
 
 #include "base/message_id.h"
 #include "files.h"
+#include "moved_clock.h"
 #include "unit.h"
 
 #include <errno.h>
@@ -30,22 +31,6 @@ int inotify_init1(int flags)
 
 /* ---- a watch on a clock of the test's own ------------------------------------------------------
  */
-
-static int64_t now_ms = 1000;
-
-static int64_t boottime_ms(const struct clock *clock)
-{
-	(void)clock;
-	return now_ms;
-}
-
-static int64_t realtime_s(const struct clock *clock)
-{
-	(void)clock;
-	return 1800000000 + now_ms / 1000;
-}
-
-static const struct clock test_clock = {boottime_ms, realtime_s};
 
 static struct loop *loop;
 static struct watch *watch;

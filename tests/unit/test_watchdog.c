@@ -1,6 +1,6 @@
 #include "service/watchdog.h"
 
-#include "unit.h"
+#include "files.h"
 
 #include <pthread.h>
 
@@ -73,29 +73,6 @@ static void let_go(size_t i)
 	watchdog_turn(&scene.watchdog);
 }
 
-/* What is logged from here on goes to a file, which end_log() reads back. */
-static FILE *log_file;
-static int saved_stderr;
-
-static void begin_log(void)
-{
-	log_file = tmpfile();
-	ck_assert_ptr_nonnull(log_file);
-	saved_stderr = dup(STDERR_FILENO);
-	ck_assert_int_ge(dup2(fileno(log_file), STDERR_FILENO), 0);
-}
-
-static const char *end_log(void)
-{
-	static char text[4096];
-	ck_assert_int_ge(dup2(saved_stderr, STDERR_FILENO), 0);
-	close(saved_stderr);
-	rewind(log_file);
-	text[fread(text, 1, sizeof(text) - 1, log_file)] = '\0';
-	fclose(log_file);
-	return text;
-}
-
 static unsigned count_of(const char *text, const char *part)
 {
 	unsigned count = 0;
@@ -110,7 +87,7 @@ static unsigned count_of(const char *text, const char *part)
 START_TEST(is_fed_at_half_of_its_time)
 {
 	scene_open(LIMIT_MS);
-	begin_log();
+	capture_begin();
 	for (int i = 0; i < 100; i++) {
 		go_to(START_MS + i * LIMIT_MS / 2);
 		ck_assert_uint_eq(scene.fed, (unsigned)i + 1);
@@ -120,7 +97,7 @@ START_TEST(is_fed_at_half_of_its_time)
 	/* One question a feeding, and no other wake-up. */
 	ck_assert_uint_eq(scene.woken[0], 100);
 	ck_assert_uint_eq(scene.woken[1], 100);
-	ck_assert_str_eq(end_log(), "");
+	ck_assert_str_eq(capture_end(), "");
 	watchdog_close(&scene.watchdog);
 }
 END_TEST
@@ -168,13 +145,13 @@ START_TEST(is_never_fed_while_a_thread_hangs_which_is_told_once)
 		scene_open(LIMIT_MS);
 		go_to(START_MS);
 		scene.is_stuck[i] = true;
-		begin_log();
+		capture_begin();
 		/* Asked at half of the time, told at three quarters. */
 		go_to(START_MS + LIMIT_MS * 3 / 4 - 1);
-		ck_assert_str_eq(end_log(), "");
-		begin_log();
+		ck_assert_str_eq(capture_end(), "");
+		capture_begin();
 		go_to(START_MS + 10 * LIMIT_MS);
-		const char *text = end_log();
+		const char *text = capture_end();
 		char expected[64];
 		snprintf(expected, sizeof(expected),
 			"error: the thread '%s' hangs: ", scene.beats[i].thread);
@@ -192,9 +169,9 @@ START_TEST(tells_of_each_thread_that_hangs)
 {
 	scene_open(LIMIT_MS);
 	scene.is_stuck[0] = scene.is_stuck[1] = true;
-	begin_log();
+	capture_begin();
 	go_to(START_MS + LIMIT_MS);
-	const char *text = end_log();
+	const char *text = capture_end();
 	ck_assert_uint_eq(count_of(text, "the thread 'refresh' hangs"), 1);
 	ck_assert_uint_eq(count_of(text, "the thread 'serve' hangs"), 1);
 	ck_assert_uint_eq(scene.fed, 0);
@@ -207,12 +184,12 @@ START_TEST(a_slow_thread_is_fed_for_as_soon_as_it_answers)
 	scene_open(LIMIT_MS);
 	go_to(START_MS);
 	scene.is_stuck[0] = true;
-	begin_log();
+	capture_begin();
 	go_to(START_MS + LIMIT_MS * 3 / 4 - 1);
 	ck_assert_uint_eq(scene.fed, 1);
 	let_go(0);
 	ck_assert_uint_eq(scene.fed, 2);
-	ck_assert_str_eq(end_log(), "");
+	ck_assert_str_eq(capture_end(), "");
 	/* And the pace is as before. */
 	go_to(START_MS + LIMIT_MS - 1);
 	ck_assert_uint_eq(scene.fed, 2);
@@ -228,20 +205,20 @@ START_TEST(one_that_comes_back_is_told_and_fed_for)
 	go_to(START_MS);
 	scene.is_stuck[1] = true;
 	go_to(START_MS + LIMIT_MS - 100);
-	begin_log();
+	capture_begin();
 	let_go(1);
-	const char *text = end_log();
+	const char *text = capture_end();
 	ck_assert_ptr_nonnull(strstr(text, "notice: the thread 'serve' goes on, after 3.9 s"));
 	ck_assert_uint_eq(scene.fed, 2);
-	begin_log();
+	capture_begin();
 	go_to(START_MS + 4 * LIMIT_MS);
-	ck_assert_str_eq(end_log(), "");
+	ck_assert_str_eq(capture_end(), "");
 	ck_assert_uint_eq(scene.fed, 9);
 	/* The next time it is told again. */
 	scene.is_stuck[1] = true;
-	begin_log();
+	capture_begin();
 	go_to(START_MS + 5 * LIMIT_MS);
-	ck_assert_uint_eq(count_of(end_log(), "hangs"), 1);
+	ck_assert_uint_eq(count_of(capture_end(), "hangs"), 1);
 	watchdog_close(&scene.watchdog);
 }
 END_TEST
@@ -271,16 +248,16 @@ START_TEST(a_process_that_stood_still_is_no_thread_that_hangs)
 	scene.now_ms = watchdog_due_ms(&scene.watchdog);
 	watchdog_turn(&scene.watchdog);
 	scene.now_ms += 3600000;
-	begin_log();
+	capture_begin();
 	watchdog_turn(&scene.watchdog);
 	let_go(0);
-	ck_assert_str_eq(end_log(), "");
+	ck_assert_str_eq(capture_end(), "");
 	ck_assert_uint_eq(scene.fed, 2);
 	/* But one that hangs since is found. */
 	scene.is_stuck[0] = true;
-	begin_log();
+	capture_begin();
 	go_to(scene.now_ms + LIMIT_MS);
-	ck_assert_uint_eq(count_of(end_log(), "hangs"), 1);
+	ck_assert_uint_eq(count_of(capture_end(), "hangs"), 1);
 	watchdog_close(&scene.watchdog);
 }
 END_TEST
