@@ -1,9 +1,9 @@
 #include "base/http_client.h"
 
+#include "base/http_flight.h"
 #include "base/http_origin.h"
 #include "base/http_response.h"
 #include "base/http_trust.h"
-#include "base/text.h"
 
 #include <curl/curl.h>
 #include <poll.h>
@@ -11,33 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* What an answer of the STS fits into; a longer one grows. */
-#define BODY_ROOM ((size_t)2000)
-
-struct http_flight {
-	struct http_client *client;
-	struct http_origin *origin;
-	uint64_t probe; /* of the origin's circuit, or 0 */
-	struct http_flight *next; /* in the origin's queue, or among the active ones */
-	CURL *easy; /* NULL while it waits for its turn */
-	char *url;
-	char *ca_file;
-	struct curl_slist *headers;
-	struct curl_slist secret_header; /* stands first and points into secret memory */
-	const struct secret *form; /* the caller's, or NULL */
-	bool is_for_host;
-	char thumbprint[41]; /* "" for the usual check */
-	long connect_timeout_ms;
-	long total_timeout_ms;
-	struct secret *body;
-	size_t body_max;
-	bool is_too_long;
-	bool has_all_headers;
-	http_done_fn done;
-	void *context;
-	char curl_error[CURL_ERROR_SIZE];
-};
 
 struct http_client {
 	const struct clock *clock;
@@ -79,19 +52,6 @@ struct http_client *http_client_new(const struct clock *clock, struct error *err
 	return client;
 }
 
-static void flight_free(struct http_flight *flight)
-{
-	if (flight->easy != NULL) {
-		curl_multi_remove_handle(flight->client->multi, flight->easy);
-		curl_easy_cleanup(flight->easy);
-	}
-	curl_slist_free_all(flight->headers);
-	secret_free(flight->body);
-	free(flight->url);
-	free(flight->ca_file);
-	free(flight);
-}
-
 void http_client_free(struct http_client *client)
 {
 	if (client == NULL)
@@ -99,7 +59,7 @@ void http_client_free(struct http_client *client)
 	while (client->active != NULL) {
 		struct http_flight *flight = client->active;
 		client->active = flight->next;
-		flight_free(flight);
+		http_flight_free(flight);
 	}
 	while (client->origins != NULL) {
 		struct http_origin *origin = client->origins;
@@ -107,7 +67,7 @@ void http_client_free(struct http_client *client)
 		while (origin->first_waiting != NULL) {
 			struct http_flight *flight = origin->first_waiting;
 			origin->first_waiting = flight->next;
-			flight_free(flight);
+			http_flight_free(flight);
 		}
 		http_origin_free(origin);
 	}
@@ -119,120 +79,18 @@ void http_client_free(struct http_client *client)
 	free(client);
 }
 
-static size_t take_body(char *bytes, size_t size, size_t count, void *context)
-{
-	struct http_flight *flight = context;
-	size_t len = size * count;
-	if (secret_len(flight->body) + len > flight->body_max) {
-		flight->is_too_long = true;
-		return 0;
-	}
-	return secret_append(flight->body, bytes, len) == 0 ? len : 0;
-}
-
-/* An answer that breaks off in its headers is one to libcurl; the empty line tells that it did not.
- */
-static size_t take_header(char *bytes, size_t size, size_t count, void *context)
-{
-	struct http_flight *flight = context;
-	size_t len = size * count;
-	if (len >= 5 && memcmp(bytes, "HTTP/", 5) == 0)
-		flight->has_all_headers = false; /* after a 100 Continue, say */
-	else if (len <= 2)
-		flight->has_all_headers = true;
-	return len;
-}
-
-/*
- * Another connection is about to be made, perhaps because the one that was kept had died. What
- * libcurl said of that one would stand there as the reason of whatever goes wrong now.
- */
-static int forget_error(struct http_flight *flight)
-{
-	flight->curl_error[0] = '\0';
-	return 0;
-}
-
-static int on_resolve(void *state, void *reserved, void *context)
-{
-	(void)state;
-	(void)reserved;
-	return forget_error(context);
-}
-
-static int on_socket(void *context, curl_socket_t fd, curlsocktype purpose)
-{
-	(void)fd;
-	(void)purpose;
-	return forget_error(context);
-}
-
-static bool flight_configure(struct http_flight *flight)
-{
-	CURL *easy = flight->easy;
-	struct curl_slist *headers = flight->headers;
-	/* A certificate to be trusted is one to be shown. */
-	bool may_be_plain = flight->is_for_host && flight->thumbprint[0] == '\0';
-	if (flight->secret_header.data != NULL) {
-		flight->secret_header.next = headers;
-		headers = &flight->secret_header;
-	}
-	/* Options that only point or count cannot fail; those that copy or may be unknown are
-	 * checked. */
-	curl_easy_setopt(easy, CURLOPT_PRIVATE, flight);
-	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
-	if (flight->form != NULL) {
-		/* Not copied: libcurl sends it from where it is. */
-		curl_easy_setopt(easy, CURLOPT_POST, 1L);
-		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, secret_bytes(flight->form));
-		curl_easy_setopt(
-			easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)secret_len(flight->form));
-	} else {
-		curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
-	}
-	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	/* A name that is still being resolved when its time is over is left to its thread; without
-	 * this, libcurl waits for that thread, and all other accounts with it. */
-	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, flight->connect_timeout_ms);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, flight->total_timeout_ms);
-	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
-	curl_easy_setopt(easy, CURLOPT_WRITEDATA, flight);
-	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
-	curl_easy_setopt(easy, CURLOPT_HEADERDATA, flight);
-	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, flight->curl_error);
-	curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, on_resolve);
-	curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, flight);
-	curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
-	curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, flight);
-	curl_easy_setopt(easy, CURLOPT_SHARE, flight->client->share);
-	if (curl_easy_setopt(easy, CURLOPT_URL, flight->url) != CURLE_OK ||
-		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR,
-			may_be_plain ? "http,https" : "https") != CURLE_OK ||
-		(flight->is_for_host && curl_easy_setopt(easy, CURLOPT_NOPROXY, "*") != CURLE_OK) ||
-		curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) !=
-			CURLE_OK ||
-		curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) != CURLE_OK)
-		return false;
-	return http_trust_configure(easy, flight->thumbprint, flight->ca_file);
-}
-
 /* Give the flight its handle and send it off. Those that wait have neither handle nor buffer. */
 static bool flight_launch(struct http_flight *flight)
 {
-	flight->easy = curl_easy_init();
-	flight->body = secret_new(BODY_ROOM);
-	if (flight->easy == NULL || flight->body == NULL || !flight_configure(flight) ||
-		curl_multi_add_handle(flight->client->multi, flight->easy) != CURLM_OK) {
-		if (flight->easy != NULL)
-			curl_easy_cleanup(flight->easy);
-		flight->easy = NULL;
+	struct http_client *client = flight->client;
+	if (!http_flight_prepare(flight, client->share) ||
+		curl_multi_add_handle(client->multi, flight->easy) != CURLM_OK) {
 		http_origin_abandoned(flight->origin, flight->probe);
 		return false;
 	}
-	flight->next = flight->client->active;
-	flight->client->active = flight;
+	flight->multi = client->multi;
+	flight->next = client->active;
+	client->active = flight;
 	flight->origin->active++;
 	return true;
 }
@@ -240,61 +98,18 @@ static bool flight_launch(struct http_flight *flight)
 struct http_flight *http_client_send(struct http_client *client, const struct http_request *request,
 	http_done_fn done, void *context, struct error *err)
 {
-	struct http_flight *flight = calloc(1, sizeof(*flight));
+	struct http_flight *flight = http_flight_new(request, done, context, err);
 	if (flight == NULL)
-		goto no_memory;
+		return NULL;
 	flight->client = client;
-	flight->done = done;
-	flight->context = context;
-	flight->body_max = request->body_max;
-	flight->form = request->form;
-	flight->is_for_host = request->is_for_host;
-	flight->connect_timeout_ms = request->connect_timeout_ms > 0
-					     ? (long)request->connect_timeout_ms
-					     : HTTP_CONNECT_TIMEOUT_MS;
-	flight->total_timeout_ms = request->total_timeout_ms > 0 ? (long)request->total_timeout_ms
-								 : HTTP_TOTAL_TIMEOUT_MS;
-	if (request->is_for_host && !http_url_is_of_host(request->url)) {
-		error_set(err, ERR_CONFIGURATION,
-			"found the address %s, expected one of this host itself: loopback or "
-			"link-local, as a number",
-			request->url);
-		free(flight);
+	flight->origin = http_origin_of(&client->origins, request, client->clock);
+	if (flight->origin == NULL) {
+		error_set(err, ERR_NO_MEMORY, HTTP_FLIGHT_NO_MEMORY);
+		http_flight_free(flight);
 		return NULL;
 	}
-	if (request->server_thumbprint != NULL) {
-		size_t len = strlen(request->server_thumbprint);
-		if (len != sizeof(flight->thumbprint) - 1 ||
-			strspn(request->server_thumbprint, "0123456789abcdefABCDEF") != len) {
-			error_set(err, ERR_CONFIGURATION,
-				"found a thumbprint of %zu characters, expected SHA-1 as 40 "
-				"hexadecimal digits",
-				len);
-			free(flight);
-			return NULL;
-		}
-		memcpy(flight->thumbprint, request->server_thumbprint, len);
-	}
-	flight->url = strdup(request->url);
-	flight->origin = http_origin_of(&client->origins, request, client->clock);
-	if (flight->url == NULL || flight->origin == NULL)
-		goto no_memory;
-	if (request->ca_file != NULL) {
-		flight->ca_file = strdup(request->ca_file);
-		if (flight->ca_file == NULL)
-			goto no_memory;
-	}
-	for (size_t i = 0; request->headers != NULL && request->headers[i] != NULL; i++) {
-		struct curl_slist *longer = curl_slist_append(flight->headers, request->headers[i]);
-		if (longer == NULL)
-			goto no_memory;
-		flight->headers = longer;
-	}
-	/* The list is made by hand here, because curl_slist_append() would copy the secret. */
-	if (request->secret_line != NULL)
-		flight->secret_header.data = (char *)secret_bytes(request->secret_line);
 	if (http_origin_refuses(flight->origin, err)) {
-		flight_free(flight);
+		http_flight_free(flight);
 		return NULL;
 	}
 	if (flight->origin->active >= HTTP_CONNECTIONS_PER_ORIGIN ||
@@ -305,10 +120,8 @@ struct http_flight *http_client_send(struct http_client *client, const struct ht
 	}
 	if (flight_launch(flight))
 		return flight;
-no_memory:
-	error_set(err, ERR_NO_MEMORY, "cannot send a request: out of memory");
-	if (flight != NULL)
-		flight_free(flight);
+	error_set(err, ERR_NO_MEMORY, HTTP_FLIGHT_NO_MEMORY);
+	http_flight_free(flight);
 	return NULL;
 }
 
@@ -325,7 +138,7 @@ static void flight_land(struct http_flight *flight)
 static void call_failed(struct http_flight *flight, const struct error *err)
 {
 	flight->done(flight->context, NULL, err);
-	flight_free(flight);
+	http_flight_free(flight);
 }
 
 /* Launch what waits for the origin, as far as its limit and its circuit allow. */
@@ -344,7 +157,7 @@ static void origin_advance(struct http_origin *origin)
 		if (!is_refused && flight_launch(flight))
 			continue;
 		if (!is_refused)
-			error_set(&err, ERR_NO_MEMORY, "cannot send a request: out of memory");
+			error_set(&err, ERR_NO_MEMORY, HTTP_FLIGHT_NO_MEMORY);
 		call_failed(flight, &err);
 	}
 }
@@ -357,7 +170,7 @@ void http_client_cancel(struct http_client *client, struct http_flight *flight)
 		 * caller may be about to cancel that one too. */
 		flight_land(flight);
 		http_origin_abandoned(origin, flight->probe);
-		flight_free(flight);
+		http_flight_free(flight);
 		client->has_room = true;
 		return;
 	}
@@ -367,7 +180,7 @@ void http_client_cancel(struct http_client *client, struct http_flight *flight)
 	*link = flight->next;
 	if (*link == NULL)
 		origin->last_waiting = link;
-	flight_free(flight);
+	http_flight_free(flight);
 }
 
 static void call_answered(struct http_flight *flight)
@@ -465,7 +278,7 @@ static unsigned land_flights(struct http_client *client)
 			call_answered(flight);
 		else
 			call_broken(flight, result);
-		flight_free(flight);
+		http_flight_free(flight);
 		origin_advance(origin);
 		landed++;
 	}
