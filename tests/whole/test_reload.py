@@ -103,11 +103,12 @@ def test_a_rotated_key_is_taken_over_without_a_failed_request(
     running = make_daemon(build()).start()
     running.wait_for_token("anchors")
     with Poller(running) as poller:
+        since = running.mark()
+        emulator.clear_requests()
         emulator.put_account(ACCOUNT_ID, SECOND_KEY)  # from now on the old key is refused
         key_file.write_text(SECOND_KEY)
         running.reload()
-        emulator.clear_requests()
-        running.wait_for_token("anchors", running.mark())
+        running.wait_for_token("anchors", since)
         poller.wait_for_answers()
     assert set(authorizations(emulator.requests())) == {f"Bearer {ACCOUNT_ID}:{SECOND_KEY}"}
 
