@@ -34,6 +34,8 @@ static struct account *make_account(const struct account_settings *from)
 		.credential = copy_or_null(from->credential, &has_failed),
 		.is_required = from->is_required,
 	};
+	if (access_rules_copy(&settings.rules, &from->rules) != 0)
+		has_failed = true;
 	struct account *account = has_failed ? NULL : account_new(&settings);
 	if (account == NULL)
 		account_settings_clear(&settings);

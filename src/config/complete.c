@@ -83,7 +83,9 @@ static bool is_taken(const struct config_account *account, const char *key, bool
 static void check_account_keys(struct builder *builder, const struct section *section)
 {
 	/* These concern any account. */
-	static const char *const common[] = {"kind", "credential", "required"};
+	static const char *const common[] = {"kind", "credential", "required", "allow_users",
+		"allow_groups", "allow_units", "deny_users", "deny_groups", "deny_units",
+		"admin_users", "admin_groups", "admin_units"};
 	const struct config_account *account = &builder->config->accounts[section->index];
 	for (size_t i = 0; i < config_key_count; i++) {
 		const struct config_key *key = &config_keys[i];

@@ -1,5 +1,6 @@
 #include "config/keys.h"
 
+#include "config/access_keys.h"
 #include "credential/authority.h"
 
 #include <errno.h>
@@ -402,6 +403,29 @@ static void print_required(const void *target, struct text *out)
 		out, ((const struct config_account *)target)->settings.is_required ? "yes" : "no");
 }
 
+/* Who may do what: `read` is of config/access_keys.h; likewise. */
+#define ACCESS_KEY(name, member, read)                                                          \
+	static int set_##name(void *target, const char *value, struct error *err)               \
+	{                                                                                       \
+		return read(                                                                    \
+			&((struct config_account *)target)->settings.rules.member, value, err); \
+	}                                                                                       \
+	static void print_##name(const void *target, struct text *out)                          \
+	{                                                                                       \
+		access_print(                                                                   \
+			&((const struct config_account *)target)->settings.rules.member, out);  \
+	}
+
+ACCESS_KEY(allow_users, allow.users, access_read_users)
+ACCESS_KEY(allow_groups, allow.groups, access_read_groups)
+ACCESS_KEY(allow_units, allow.units, access_read_units)
+ACCESS_KEY(deny_users, deny.users, access_read_users)
+ACCESS_KEY(deny_groups, deny.groups, access_read_groups)
+ACCESS_KEY(deny_units, deny.units, access_read_units)
+ACCESS_KEY(admin_users, admin.users, access_read_users)
+ACCESS_KEY(admin_groups, admin.groups, access_read_groups)
+ACCESS_KEY(admin_units, admin.units, access_read_units)
+
 const struct config_key config_keys[] = {
 	{CONFIG_SECTION_DAEMON, "default_account", set_default_account, print_default_account,
 		false, false, NULL,
@@ -477,6 +501,24 @@ const struct config_key config_keys[] = {
 		print_refresh_token_key, false, false, NULL, "where the key to that file is"},
 	{CONFIG_SECTION_ACCOUNT, "required", set_required, print_required, false, false, "yes",
 		"whether readiness waits for its token"},
+	{CONFIG_SECTION_ACCOUNT, "allow_users", set_allow_users, print_allow_users, false, true,
+		NULL, "users who may get the token, by name or number"},
+	{CONFIG_SECTION_ACCOUNT, "allow_groups", set_allow_groups, print_allow_groups, false, true,
+		NULL, "groups whose members may get the token"},
+	{CONFIG_SECTION_ACCOUNT, "allow_units", set_allow_units, print_allow_units, false, true,
+		NULL, "systemd units whose processes may get the token"},
+	{CONFIG_SECTION_ACCOUNT, "deny_users", set_deny_users, print_deny_users, false, true, NULL,
+		"users who may do nothing with the account, whatever allows it"},
+	{CONFIG_SECTION_ACCOUNT, "deny_groups", set_deny_groups, print_deny_groups, false, true,
+		NULL, "groups whose members may do nothing with it"},
+	{CONFIG_SECTION_ACCOUNT, "deny_units", set_deny_units, print_deny_units, false, true, NULL,
+		"systemd units whose processes may do nothing with it"},
+	{CONFIG_SECTION_ACCOUNT, "admin_users", set_admin_users, print_admin_users, false, true,
+		NULL, "users who may have it refreshed and log in to it"},
+	{CONFIG_SECTION_ACCOUNT, "admin_groups", set_admin_groups, print_admin_groups, false, true,
+		NULL, "groups whose members may"},
+	{CONFIG_SECTION_ACCOUNT, "admin_units", set_admin_units, print_admin_units, false, true,
+		NULL, "systemd units whose processes may"},
 };
 
 const size_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);

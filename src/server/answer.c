@@ -179,7 +179,7 @@ enum MHD_Result answer_send_error(struct request *request, const struct answer_e
 {
 	struct json_object *root = json_object_new_object();
 	struct json_object *object = json_object_new_object();
-	const char *extra[5] = {NULL};
+	const char *extra[7] = {NULL};
 	size_t extras = 0;
 	char seconds[24];
 	json_object_object_add(root, "error", object);
@@ -197,6 +197,10 @@ enum MHD_Result answer_send_error(struct request *request, const struct answer_e
 	if (error->allow != NULL) {
 		extra[extras++] = "Allow";
 		extra[extras++] = error->allow;
+	}
+	if (error->is_last) {
+		extra[extras++] = "Connection";
+		extra[extras++] = "close";
 	}
 	extra[extras] = NULL;
 	return send_json_with(request, error->status, root, extra);

@@ -38,6 +38,7 @@ struct answer_error {
 	const char *account; /* or NULL */
 	int64_t retry_after_s; /* or -1 */
 	const char *allow; /* the Allow header of a 405, or NULL */
+	bool is_last; /* the connection ends with it */
 };
 
 /* Send the interface's error object. */

@@ -64,6 +64,7 @@ void connection_enter(struct connections *connections, struct connection *connec
 void connection_free(struct connections *connections, struct connection *connection)
 {
 	list_remove(connections, connection);
+	peer_clear(&connection->peer);
 	free(connection);
 }
 

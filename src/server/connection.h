@@ -5,6 +5,8 @@
 #ifndef MRTOKEND_SERVER_CONNECTION_H
 #define MRTOKEND_SERVER_CONNECTION_H
 
+#include "server/peer.h"
+
 #include <stdint.h>
 
 struct waiter;
@@ -32,6 +34,7 @@ struct connection {
 	int fd; /* libmicrohttpd's */
 	struct waiter *waiter; /* of its request, or NULL; the door's to free */
 	const void *owner; /* whose connection it is: the door it came in by */
+	struct peer peer; /* who is at the other end; freed with the connection */
 };
 
 /* One list for each phase. All in a list have the same time, so the first is due first. */

@@ -38,10 +38,31 @@ struct door {
 	struct listener *listener;
 	struct MHD_Daemon *daemon;
 	int epoll_fd;
+	int64_t quiet_ms; /* CLOCK_BOOTTIME when nobody waited outside; 0: not known */
 	bool is_closing;
 };
 
+/*
+ * How soon the queue is looked at after a process came that might be too young, so that its next
+ * connection finds it old enough. Longer than the kernel's clock tick, by which start times go.
+ */
+#define LOOK_AGAIN_MS 20
+
 /* ---- called by libmicrohttpd ---- */
+
+/* Returns whether it may be served. */
+static bool meet_peer(struct door *door, struct connection *connection)
+{
+	struct hall *hall = door->hall;
+	const struct account_table *table = atomic_load(&hall->registry->table);
+	if (peer_read(connection->fd, door->quiet_ms, &connection->peer) != 0)
+		return false;
+	if (table != NULL && table->has_unit_rules)
+		peer_read_unit(&connection->peer, connection->fd, hall->way);
+	if (connection->peer.unit_state == PEER_UNIT_YOUNG)
+		hall->look_ms = clock_boottime_ms(hall->clock) + LOOK_AGAIN_MS;
+	return true;
+}
 
 static void on_connection(void *context, struct MHD_Connection *mhd_connection,
 	void **socket_context, enum MHD_ConnectionNotificationCode code)
@@ -53,8 +74,10 @@ static void on_connection(void *context, struct MHD_Connection *mhd_connection,
 		struct connection *connection =
 			connection_new(&hall->connections, info->connect_fd, context, hall->now_ms);
 		*socket_context = connection;
-		if (connection != NULL &&
-			connections_open(&hall->connections) > hall->connection_budget)
+		if (connection != NULL && !meet_peer(context, connection))
+			connection_shut_down(&hall->connections, connection);
+		else if (connection != NULL &&
+			 connections_open(&hall->connections) > hall->connection_budget)
 			connections_make_room(&hall->connections, connection);
 	} else if (*socket_context != NULL) {
 		struct connection *connection = *socket_context;
@@ -117,6 +140,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd_conn
 		.pages = hall->pages,
 		.waiters = &hall->waiters,
 		.waiter = &connection->waiter,
+		.caller = {&connection->peer, connection->fd, hall->way},
 		.number = hall->next_number,
 		.now_ms = clock_boottime_ms(hall->clock),
 	};
@@ -247,6 +271,14 @@ int64_t door_timeout_ms(const struct door *door)
 {
 	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
 	return MHD_get_timeout(door->daemon, &timeout_ms) == MHD_YES ? (int64_t)timeout_ms : -1;
+}
+
+void door_note_quiet(struct door *door)
+{
+	struct pollfd outside = {.fd = door->listener->fd, .events = POLLIN};
+	int64_t now_ms = clock_boottime_ms(door->hall->clock);
+	if (!door->is_closing && poll(&outside, 1, 0) == 0)
+		door->quiet_ms = now_ms;
 }
 
 void door_run(struct door *door)

@@ -11,6 +11,7 @@
 #include "server/listener.h"
 #include "server/page.h"
 #include "server/waiters.h"
+#include "server/peer.h"
 #include "token/account.h"
 
 #include <stdbool.h>
@@ -23,6 +24,8 @@ struct hall {
 	struct connections connections;
 	struct waiters waiters;
 	struct page pages[PAGE_COUNT];
+	enum peer_way way; /* how peers' units are told */
+	int64_t look_ms; /* CLOCK_BOOTTIME when the doors' queues are to be looked at; INT64_MAX */
 	uint64_t next_number; /* of a request; unlike any other of this process */
 	int64_t now_ms; /* as the loop woke up; CLOCK_BOOTTIME without what it missed */
 };
@@ -44,6 +47,12 @@ struct door *door_open(struct hall *hall, struct listener *listener, struct erro
 /* What to poll for input; and how long to wait for it at most, -1 when for ever. */
 int door_epoll_fd(const struct door *door);
 int64_t door_timeout_ms(const struct door *door);
+
+/*
+ * Where a peer's process is told by its start time: note that nobody waits outside now, if so. Who
+ * comes in later has connected later.
+ */
+void door_note_quiet(struct door *door);
 
 /* Serve whatever is there. The only place where requests are answered, and so inside the epoch. */
 void door_run(struct door *door);

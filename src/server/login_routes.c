@@ -102,7 +102,7 @@ enum MHD_Result route_login(struct request *request)
 	enum MHD_Result result = MHD_NO;
 	if (!route_query_is_clean(request, nothing, &result))
 		return result;
-	struct account *account = route_account_of(request, &result);
+	struct account *account = route_account_of(request, POLICY_ADMIN, &result);
 	if (account == NULL)
 		return result;
 	if (!account->settings.has_login)

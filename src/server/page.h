@@ -2,9 +2,14 @@
  * Pages about all accounts: made once and shared by all who ask for them, so that many who ask for
  * a long list take neither the server's time nor its memory from those who ask for tokens. The
  * server thread.
+ *
+ * Where there are rules, a page shows the accounts that its viewer may know of, and is for whoever
+ * is the same to every rule.
  */
 #ifndef MRTOKEND_SERVER_PAGE_H
 #define MRTOKEND_SERVER_PAGE_H
+
+#include "server/peer.h"
 
 #include <stdint.h>
 
@@ -26,6 +31,7 @@ struct page {
 	struct answer *answer;
 	const struct account_table *table; /* that it tells of */
 	int64_t made_ms; /* CLOCK_BOOTTIME */
+	struct peer viewer; /* who it was made for, where there are rules; else zeroed */
 };
 
 /* Whether it may be shown for `table` with `count` accounts at `now_ms`. */

@@ -134,7 +134,42 @@ enum MHD_Result routes_refuse_body(struct request *request)
 		"the request has a body; nothing here takes one", NULL);
 }
 
-struct account *route_account_of(struct request *request, enum MHD_Result *result)
+/* Tell that the caller may not do that, and what kind of rule it was; not who may. */
+static enum MHD_Result refuse_caller(
+	struct request *request, const struct account *account, enum policy_verdict verdict)
+{
+	char message[256];
+	bool is_for_now = verdict == POLICY_UNIT_YOUNG;
+	snprintf(message, sizeof(message), "account '%s' is not for you: %s",
+		account->settings.name, policy_verdict_text(verdict));
+	const struct answer_error error = {
+		.status = is_for_now ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_FORBIDDEN,
+		.code = is_for_now ? "unit_not_known_yet" : "not_allowed",
+		.message = message,
+		.account = account->settings.name,
+		.retry_after_s = is_for_now ? 1 : -1,
+		/* Another connection is what it takes. */
+		.is_last = is_for_now,
+	};
+	return answer_send_error(request, &error);
+}
+
+bool route_permits(struct request *request, const struct account *account,
+	enum policy_action action, enum MHD_Result *result)
+{
+	enum policy_verdict verdict =
+		permission_of(&request->caller, request->table, account, action);
+	if (verdict != POLICY_ALLOWED)
+		*result = refuse_caller(request, account, verdict);
+	return verdict == POLICY_ALLOWED;
+}
+
+bool route_shows(const struct request *request, const struct account *account)
+{
+	return permission_to_see(&request->caller, request->table, account);
+}
+
+static struct account *find_account(struct request *request, enum MHD_Result *result)
 {
 	struct account *account = account_table_find(request->table, request->argument);
 	if (account != NULL)
@@ -148,6 +183,21 @@ struct account *route_account_of(struct request *request, enum MHD_Result *resul
 	};
 	*result = answer_send_error(request, &error);
 	return NULL;
+}
+
+struct account *route_account_of(
+	struct request *request, enum policy_action action, enum MHD_Result *result)
+{
+	struct account *account = find_account(request, result);
+	return account != NULL && route_permits(request, account, action, result) ? account : NULL;
+}
+
+struct account *route_account_to_see(struct request *request, enum MHD_Result *result)
+{
+	struct account *account = find_account(request, result);
+	if (account == NULL || route_shows(request, account))
+		return account;
+	return route_permits(request, account, POLICY_TOKEN, result) ? account : NULL;
 }
 
 static enum MHD_Result look_for_wait(

@@ -5,6 +5,7 @@
 #define MRTOKEND_SERVER_ROUTES_H
 
 #include "server/page.h"
+#include "server/permission.h"
 #include "server/waiters.h"
 #include "token/account.h"
 
@@ -24,6 +25,7 @@ struct request {
 	struct page *pages; /* of PAGE_COUNT kinds */
 	struct waiters *waiters;
 	struct waiter **waiter; /* this request's place among them */
+	struct caller caller; /* who asks */
 	uint64_t number; /* unlike that of any other request of this process */
 	int64_t now_ms; /* CLOCK_BOOTTIME */
 	bool is_post; /* else GET or HEAD */
@@ -77,10 +79,22 @@ bool route_waits(struct request *request, const struct wait_terms *terms);
 /* What /v1/accounts/{name} says of the account, for json_object_put(). */
 struct json_object *route_account_object(const struct account *account, int64_t now_ms);
 
-/* The account that the path names, or NULL, and then the error was sent, with the result in
- * *result.
+/*
+ * The account that the path names, if whoever asks may do that with it; or NULL, and then the error
+ * was sent, with the result in *result.
  */
-struct account *route_account_of(struct request *request, enum MHD_Result *result);
+struct account *route_account_of(
+	struct request *request, enum policy_action action, enum MHD_Result *result);
+
+/* Likewise, for whoever may know of it. */
+struct account *route_account_to_see(struct request *request, enum MHD_Result *result);
+
+/* Whether whoever asks may do that; else the error was sent, with the result in *result. */
+bool route_permits(struct request *request, const struct account *account,
+	enum policy_action action, enum MHD_Result *result);
+
+/* Whether whoever asks may know of the account: who may get its token, or administer it. */
+bool route_shows(const struct request *request, const struct account *account);
 
 enum MHD_Result route_default_token(struct request *request);
 enum MHD_Result route_account_token(struct request *request);

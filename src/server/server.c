@@ -75,6 +75,9 @@ static int time_to_wait(const struct server *server, int64_t most_ms)
 	int64_t waiters_ms = waiters_next_ms(&server->hall.waiters);
 	if (waiters_ms != INT64_MAX && waiters_ms - clock_now_ms(server) < wait_ms)
 		wait_ms = waiters_ms - clock_now_ms(server);
+	if (server->hall.look_ms != INT64_MAX &&
+		server->hall.look_ms - clock_now_ms(server) < wait_ms)
+		wait_ms = server->hall.look_ms - clock_now_ms(server);
 	if (wait_ms > most_ms)
 		wait_ms = most_ms;
 	for (size_t i = 0; i < server->door_count; i++) {
@@ -105,8 +108,12 @@ static int wait_and_serve(struct server *server, int64_t most_ms)
 	server->hall.now_ms = serving_ms(server);
 	connections_expire(&server->hall.connections, server->hall.now_ms);
 	hall_wake_waiters(&server->hall);
+	if (server->hall.look_ms <= clock_now_ms(server))
+		server->hall.look_ms = INT64_MAX;
 	for (size_t i = 0; i < server->door_count; i++)
 		door_run(server->doors[i]);
+	for (size_t i = 0; server->hall.way == PEER_WAY_START_TIME && i < server->door_count; i++)
+		door_note_quiet(server->doors[i]);
 	return ready;
 }
 
@@ -292,8 +299,10 @@ static struct door **doors_copy(struct door *const *doors, size_t count, struct 
 
 static void server_free(struct server *server)
 {
-	for (size_t i = 0; i < PAGE_COUNT; i++)
+	for (size_t i = 0; i < PAGE_COUNT; i++) {
 		answer_free(server->hall.pages[i].answer);
+		peer_clear(&server->hall.pages[i].viewer);
+	}
 	if (server->event_fd >= 0)
 		close(server->event_fd);
 	pthread_cond_destroy(&server->answered);
@@ -318,6 +327,8 @@ struct server *server_start(const struct server_options *options, struct listene
 		.clock = options->clock,
 		.connection_budget = options->connection_limit,
 		.waiters = {.registry = options->registry, .limit = options->connection_limit / 2},
+		.way = peer_find_way(),
+		.look_ms = INT64_MAX,
 		.now_ms = clock_boottime_ms(options->clock),
 	};
 	server->meanwhile = options->meanwhile;

@@ -68,6 +68,8 @@ struct json_object *route_account_object(const struct account *account, int64_t 
 
 static const char *const no_parameters[] = {NULL};
 
+static const struct peer nobody;
+
 /* Show a page, made by `make` if there is none that is fresh. */
 static enum MHD_Result show_page(struct request *request, enum page_kind kind,
 	struct answer *(*make)(const struct request *request))
@@ -76,15 +78,23 @@ static enum MHD_Result show_page(struct request *request, enum page_kind kind,
 	if (!route_query_is_clean(request, no_parameters, &result))
 		return result;
 	struct page *page = &request->pages[kind];
-	if (!page_is_fresh(page, request->table, request->table->count, request->now_ms)) {
+	const struct peer *viewer = request->table->has_rules ? request->caller.peer : &nobody;
+	if (!page_is_fresh(page, request->table, request->table->count, request->now_ms) ||
+		!peer_is_alike(&page->viewer, viewer)) {
 		struct answer *answer = make(request);
-		if (answer == NULL)
+		/* After that: making it may have shown the viewer's unit. */
+		struct peer own = {0};
+		if (answer == NULL || peer_copy(&own, viewer) != 0) {
+			answer_free(answer);
 			return MHD_NO;
+		}
 		answer_free(page->answer);
+		peer_clear(&page->viewer);
 		*page = (struct page){
 			.answer = answer,
 			.table = request->table,
 			.made_ms = request->now_ms,
+			.viewer = own,
 		};
 	}
 	return answer_send_ready(request, page->answer);
@@ -96,12 +106,13 @@ static struct answer *make_accounts(const struct request *request)
 	struct json_object *root = json_object_new_object();
 	struct json_object *list = json_object_new_array();
 	json_object_object_add(root, "default_account",
-		table->default_account == NULL
+		table->default_account == NULL || !route_shows(request, table->default_account)
 			? NULL
 			: json_object_new_string(table->default_account->settings.name));
 	for (size_t i = 0; i < table->count; i++)
-		json_object_array_add(
-			list, route_account_object(table->accounts[i], request->now_ms));
+		if (route_shows(request, table->accounts[i]))
+			json_object_array_add(
+				list, route_account_object(table->accounts[i], request->now_ms));
 	json_object_object_add(root, "accounts", list);
 	return answer_new_json(MHD_HTTP_OK, root);
 }
@@ -116,7 +127,7 @@ enum MHD_Result route_account(struct request *request)
 	enum MHD_Result result = MHD_NO;
 	if (!route_query_is_clean(request, no_parameters, &result))
 		return result;
-	const struct account *account = route_account_of(request, &result);
+	const struct account *account = route_account_to_see(request, &result);
 	if (account == NULL)
 		return result;
 	return answer_send_json(
@@ -131,7 +142,10 @@ enum MHD_Result route_healthz(struct request *request)
 	return answer_send_json(request, MHD_HTTP_OK, root);
 }
 
-/* Ready: every required account has a valid token. That the last refresh worked is told besides. */
+/*
+ * Ready: every required account has a valid token. That the last refresh worked is told besides.
+ * Whether all is ready is for everybody who may connect; which accounts there are is not.
+ */
 static struct answer *make_readiness(const struct request *request)
 {
 	const struct account_table *table = request->table;
@@ -146,6 +160,8 @@ static struct answer *make_readiness(const struct request *request)
 		bool has_worked = report->error.code == ERR_NONE && report->refreshed_on != 0;
 		if (!is_valid && account->settings.is_required)
 			is_ready = false;
+		if (!route_shows(request, account))
+			continue;
 		struct json_object *object = json_object_new_object();
 		json_object_object_add(
 			object, "name", json_object_new_string(account->settings.name));

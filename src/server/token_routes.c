@@ -161,13 +161,16 @@ enum MHD_Result route_default_token(struct request *request)
 			"there is no default account; ask for /v1/accounts/{name}/token, or set "
 			"default_account in the configuration",
 			NULL);
+	enum MHD_Result result = MHD_NO;
+	if (!route_permits(request, request->table->default_account, POLICY_TOKEN, &result))
+		return result;
 	return send_chosen(request, request->table->default_account);
 }
 
 enum MHD_Result route_account_token(struct request *request)
 {
 	enum MHD_Result result = MHD_NO;
-	struct account *account = route_account_of(request, &result);
+	struct account *account = route_account_of(request, POLICY_TOKEN, &result);
 	return account == NULL ? result : send_chosen(request, account);
 }
 
@@ -183,5 +186,7 @@ enum MHD_Result route_sts_token(struct request *request)
 		return refuse_account(request,
 			"there is no account of this identifier; /v1/accounts lists them",
 			request->argument);
+	if (!route_permits(request, account, POLICY_TOKEN, &result))
+		return result;
 	return send_token(request, account, REPRESENTATION_STS);
 }

@@ -15,6 +15,7 @@ void account_settings_clear(struct account_settings *settings)
 	free(settings->subject);
 	free(settings->ca_file);
 	free(settings->credential);
+	access_rules_clear(&settings->rules);
 	*settings = (struct account_settings){0};
 }
 
@@ -176,6 +177,10 @@ struct account_table *account_table_new(
 	};
 	for (size_t i = 0; i < count; i++) {
 		accounts[i]->index = i;
+		table->has_rules =
+			table->has_rules || access_rules_exist(&accounts[i]->settings.rules);
+		table->has_unit_rules = table->has_unit_rules ||
+					access_rules_name_units(&accounts[i]->settings.rules);
 		slot_fill(by_name, slot_count, accounts[i]->settings.name, accounts[i]);
 		if (accounts[i]->settings.account_id != NULL &&
 			account_table_find_id(table, accounts[i]->settings.account_id) == NULL)

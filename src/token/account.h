@@ -8,6 +8,7 @@
 
 #include "base/epoch.h"
 #include "base/error.h"
+#include "token/access_rules.h"
 #include "token/snapshot.h"
 
 #include <pthread.h>
@@ -29,6 +30,7 @@ struct account_settings {
 	char *ca_file; /* PEM bundle, or NULL for the system's */
 	char *credential; /* the credential's kind, or several in order, for people */
 	bool is_required; /* readiness waits for it */
+	struct access_rules rules; /* who may */
 	bool has_login; /* a person may have to log in, and can: ACCOUNT_REQUEST_LOGIN */
 };
 
@@ -156,6 +158,8 @@ struct account_table {
 	size_t count;
 	struct account **accounts; /* owned */
 	struct account *default_account; /* one of them, or NULL */
+	bool has_rules; /* any account has; see policy_decide() */
+	bool has_unit_rules; /* any account has one that names a unit */
 	size_t slot_count; /* a power of two */
 	struct account **by_name; /* open addressing */
 	struct account **by_id; /* likewise; of several with one id, the first */

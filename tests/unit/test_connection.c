@@ -8,7 +8,7 @@
 #define NOW_MS INT64_C(1000000)
 
 /* A connection, and the socket of whoever is at its other end. */
-struct peer {
+struct other_end {
 	struct connection *connection;
 	int fd;
 };
@@ -17,18 +17,18 @@ static struct connections all;
 static const char door_a;
 static const char door_b;
 
-static struct peer peer_new(const void *owner, int64_t now_ms)
+static struct other_end peer_new(const void *owner, int64_t now_ms)
 {
 	int ends[2];
 	ck_assert_int_eq(
 		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
-	struct peer peer = {
+	struct other_end peer = {
 		.connection = connection_new(&all, ends[0], owner, now_ms), .fd = ends[1]};
 	ck_assert_ptr_nonnull(peer.connection);
 	return peer;
 }
 
-static void peer_free(struct peer *peer)
+static void peer_free(struct other_end *peer)
 {
 	close(peer->connection->fd);
 	connection_free(&all, peer->connection);
@@ -36,7 +36,7 @@ static void peer_free(struct peer *peer)
 }
 
 /* Whether it was shut down, as its other end sees it. */
-static bool is_shut_down(const struct peer *peer)
+static bool is_shut_down(const struct other_end *peer)
 {
 	char byte;
 	ssize_t got = recv(peer->fd, &byte, 1, MSG_PEEK);
@@ -79,7 +79,7 @@ static void assert_counts(unsigned fresh, unsigned busy, unsigned kept, unsigned
 START_TEST(begins_fresh_with_the_time_of_a_request)
 {
 	assert_counts(0, 0, 0, 0);
-	struct peer peer = peer_new(&door_a, NOW_MS);
+	struct other_end peer = peer_new(&door_a, NOW_MS);
 	ck_assert_int_eq(peer.connection->phase, CONNECTION_FRESH);
 	ck_assert_int_eq(peer.connection->deadline_ms, NOW_MS + CONNECTION_REQUEST_MS);
 	ck_assert_ptr_eq(peer.connection->owner, &door_a);
@@ -91,7 +91,7 @@ END_TEST
 
 START_TEST(has_in_each_phase_a_time_of_its_own)
 {
-	struct peer peer = peer_new(&door_a, NOW_MS);
+	struct other_end peer = peer_new(&door_a, NOW_MS);
 	connection_enter(&all, peer.connection, CONNECTION_BUSY, NOW_MS + 5);
 	ck_assert_int_eq(peer.connection->deadline_ms, NOW_MS + 5 + CONNECTION_ANSWER_MS);
 	assert_counts(0, 1, 0, 0);
@@ -111,7 +111,7 @@ END_TEST
 
 START_TEST(lists_stay_whole_whatever_comes_and_goes)
 {
-	struct peer peers[32];
+	struct other_end peers[32];
 	bool is_there[32] = {false};
 	uint64_t seed = unit_seed("lists_stay_whole_whatever_comes_and_goes");
 	int64_t now_ms = NOW_MS;
@@ -145,14 +145,14 @@ END_TEST
 START_TEST(tells_when_the_next_is_due)
 {
 	ck_assert_int_eq(connections_next_ms(&all), INT64_MAX);
-	struct peer kept = peer_new(&door_a, NOW_MS);
+	struct other_end kept = peer_new(&door_a, NOW_MS);
 	connection_enter(&all, kept.connection, CONNECTION_KEPT, NOW_MS);
 	ck_assert_int_eq(connections_next_ms(&all), NOW_MS + CONNECTION_IDLE_MS);
-	struct peer busy = peer_new(&door_a, NOW_MS);
+	struct other_end busy = peer_new(&door_a, NOW_MS);
 	connection_enter(&all, busy.connection, CONNECTION_BUSY, NOW_MS);
 	ck_assert_int_eq(connections_next_ms(&all), NOW_MS + CONNECTION_ANSWER_MS);
-	struct peer fresh = peer_new(&door_a, NOW_MS);
-	struct peer later = peer_new(&door_a, NOW_MS + 1);
+	struct other_end fresh = peer_new(&door_a, NOW_MS);
+	struct other_end later = peer_new(&door_a, NOW_MS + 1);
 	ck_assert_int_eq(connections_next_ms(&all), NOW_MS + CONNECTION_REQUEST_MS);
 	peer_free(&fresh);
 	ck_assert_int_eq(connections_next_ms(&all), NOW_MS + 1 + CONNECTION_REQUEST_MS);
@@ -168,7 +168,7 @@ START_TEST(shuts_down_those_whose_time_is_over)
 	static const int64_t times_ms[] = {
 		CONNECTION_REQUEST_MS, CONNECTION_ANSWER_MS, CONNECTION_IDLE_MS};
 	for (int phase = 0; phase < CONNECTION_CLOSING; phase++) {
-		struct peer peers[4];
+		struct other_end peers[4];
 		for (int i = 0; i < 4; i++) {
 			peers[i] = peer_new(&door_a, NOW_MS);
 			connection_enter(&all, peers[i].connection, (enum connection_phase)phase,
@@ -195,7 +195,7 @@ END_TEST
 
 START_TEST(expires_each_phase_by_itself)
 {
-	struct peer peers[3];
+	struct other_end peers[3];
 	for (int i = 0; i < 3; i++) {
 		peers[i] = peer_new(&door_a, NOW_MS);
 		connection_enter(&all, peers[i].connection, (enum connection_phase)i, NOW_MS);
@@ -224,8 +224,8 @@ END_TEST
 
 START_TEST(shuts_down_one)
 {
-	struct peer one = peer_new(&door_a, NOW_MS);
-	struct peer other = peer_new(&door_a, NOW_MS);
+	struct other_end one = peer_new(&door_a, NOW_MS);
+	struct other_end other = peer_new(&door_a, NOW_MS);
 	connection_shut_down(&all, one.connection);
 	ck_assert(is_shut_down(&one));
 	ck_assert(!is_shut_down(&other));
@@ -240,7 +240,7 @@ END_TEST
 
 START_TEST(shuts_down_those_of_an_owner_in_a_phase)
 {
-	struct peer peers[12];
+	struct other_end peers[12];
 	for (int i = 0; i < 12; i++) {
 		peers[i] = peer_new(i % 2 == 0 ? &door_a : &door_b, NOW_MS);
 		connection_enter(
@@ -259,15 +259,15 @@ END_TEST
 
 START_TEST(makes_room_by_the_one_that_was_idle_for_longest)
 {
-	struct peer busy = peer_new(&door_a, NOW_MS);
+	struct other_end busy = peer_new(&door_a, NOW_MS);
 	connection_enter(&all, busy.connection, CONNECTION_BUSY, NOW_MS);
-	struct peer fresh = peer_new(&door_a, NOW_MS);
-	struct peer kept[2];
+	struct other_end fresh = peer_new(&door_a, NOW_MS);
+	struct other_end kept[2];
 	for (int i = 0; i < 2; i++) {
 		kept[i] = peer_new(&door_a, NOW_MS);
 		connection_enter(&all, kept[i].connection, CONNECTION_KEPT, NOW_MS + i);
 	}
-	struct peer newcomer = peer_new(&door_b, NOW_MS + 5);
+	struct other_end newcomer = peer_new(&door_b, NOW_MS + 5);
 	connections_make_room(&all, newcomer.connection);
 	ck_assert(is_shut_down(&kept[0]) && !is_shut_down(&kept[1]));
 	connections_make_room(&all, newcomer.connection);
@@ -291,12 +291,12 @@ END_TEST
 /* When all others are being answered, it is the newcomer, whatever list it stands in by then. */
 START_TEST(turns_the_newcomer_away_when_all_are_busy)
 {
-	struct peer busy[3];
+	struct other_end busy[3];
 	for (int i = 0; i < 3; i++) {
 		busy[i] = peer_new(&door_a, NOW_MS);
 		connection_enter(&all, busy[i].connection, CONNECTION_BUSY, NOW_MS);
 	}
-	struct peer newcomer = peer_new(&door_a, NOW_MS);
+	struct other_end newcomer = peer_new(&door_a, NOW_MS);
 	connections_make_room(&all, newcomer.connection);
 	ck_assert(is_shut_down(&newcomer));
 	assert_counts(0, 3, 0, 1);
