@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "process.h"
 #include "refresher.h"
+#include "server/peer.h"
 #include "server/server.h"
 #include "service/cache_store.h"
 #include "service/systemd.h"
@@ -162,6 +163,8 @@ static int check_config(const char *path)
 	}
 	config_print(config, &understood);
 	config_free(config);
+	text_appendf(&understood, "\n# the systemd units of peers are told %s\n",
+		peer_way_text(peer_find_way()));
 	if (text_string(&understood) == NULL || fputs(understood.data, stdout) == EOF ||
 		fflush(stdout) != 0) {
 		fprintf(stderr, "mrtokend: cannot write: %m\n");

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/socket_trouble.h"
 #include "config.h"
@@ -209,7 +210,7 @@ static int transfer(const struct cli_options *options, const struct request *req
 	return result;
 }
 
-static int send_request(const struct cli_options *options, const struct request *request,
+static int send_once(const struct cli_options *options, const struct request *request,
 	bool holds_token, struct daemon_answer *answer, struct cli_failure *failure)
 {
 	struct daemon_answer got = {.retry_after_s = -1};
@@ -231,6 +232,37 @@ static int send_request(const struct cli_options *options, const struct request 
 	else
 		daemon_answer_free(&got);
 	return result;
+}
+
+/*
+ * How often, and after how long, it is asked again when the daemon cannot tell the unit of a
+ * process that has just started: mrtokend(8).
+ */
+#define YOUNG_TRIES 3
+#define YOUNG_PAUSE_NS (100L * 1000 * 1000)
+
+static bool says_too_young(const struct daemon_answer *answer)
+{
+	static const char code[] = "\"unit_not_known_yet\"";
+	size_t len = 0;
+	const char *body = answer->status == 503 ? daemon_answer_body(answer, &len) : NULL;
+	return body != NULL && memmem(body, len, code, sizeof(code) - 1) != NULL;
+}
+
+static int send_request(const struct cli_options *options, const struct request *request,
+	bool holds_token, struct daemon_answer *answer, struct cli_failure *failure)
+{
+	for (int tries = 1;; tries++) {
+		struct daemon_answer got = {0};
+		if (send_once(options, request, holds_token, &got, failure) != 0)
+			return -1;
+		if (tries == YOUNG_TRIES || !says_too_young(&got)) {
+			*answer = got;
+			return 0;
+		}
+		daemon_answer_free(&got);
+		nanosleep(&(struct timespec){.tv_nsec = YOUNG_PAUSE_NS}, NULL);
+	}
 }
 
 int daemon_get(const struct cli_options *options, const char *path, const char *accept,

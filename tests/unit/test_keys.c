@@ -257,6 +257,17 @@ static const struct {
 	{CONFIG_SECTION_ACCOUNT, "required", "no", NULL},
 	{CONFIG_SECTION_ACCOUNT, "required", "TRUE", "yes"},
 	{CONFIG_SECTION_ACCOUNT, "required", "0", "no"},
+	{CONFIG_SECTION_ACCOUNT, "allow_users", "root, 1000", NULL},
+	{CONFIG_SECTION_ACCOUNT, "allow_users", "4294967294", NULL},
+	{CONFIG_SECTION_ACCOUNT, "allow_groups", "root,7\t8", "root, 7, 8"},
+	{CONFIG_SECTION_ACCOUNT, "allow_units", "x.service,y@.service", "x.service, y@.service"},
+	{CONFIG_SECTION_ACCOUNT, "allow_units", "a\\x2db@c:d_1.scope", NULL},
+	{CONFIG_SECTION_ACCOUNT, "deny_users", "0", NULL},
+	{CONFIG_SECTION_ACCOUNT, "deny_groups", "root", NULL},
+	{CONFIG_SECTION_ACCOUNT, "deny_units", "user@1000.service", NULL},
+	{CONFIG_SECTION_ACCOUNT, "admin_users", "root", NULL},
+	{CONFIG_SECTION_ACCOUNT, "admin_groups", "root, daemon", NULL},
+	{CONFIG_SECTION_ACCOUNT, "admin_units", "x.socket, x.mount, x.swap", NULL},
 };
 
 START_TEST(prints_each_value_so_that_it_can_be_set_again)
@@ -370,6 +381,20 @@ START_TEST(refuses_bad_values_and_keeps_the_good_one)
 			"a secret never stands in the configuration itself"},
 		{CONFIG_SECTION_ACCOUNT, "required", "no", {"maybe", "y", "2", "never"},
 			"expected yes or no"},
+		{CONFIG_SECTION_ACCOUNT, "allow_users", "root",
+			{"no-such-user-of-this-host", "root, no-such-user", "-1", "0x0", "*"},
+			"expected a user that exists, or a number"},
+		{CONFIG_SECTION_ACCOUNT, "deny_users", "root",
+			{"4294967295", "4294967296", "root 99999999999999999999"},
+			"expected the number of a user, at most 4294967294"},
+		{CONFIG_SECTION_ACCOUNT, "admin_groups", "root", {"no-such-group", "root,no-such"},
+			"expected a group that exists, or a number"},
+		{CONFIG_SECTION_ACCOUNT, "allow_groups", "root", {",", " , "}, "expected a name"},
+		{CONFIG_SECTION_ACCOUNT, "deny_units", "x.service",
+			{"x", "x.slice", ".service", "@.service", "x.service/y.service",
+				"*.service", "x.service, y", "x.services", "x.target",
+				"a b.service"},
+			"expected the whole name of a unit that runs processes"},
 	};
 	struct config *config = make_preset_config();
 	for (size_t i = 0; i < UNIT_COUNT(cases); i++) {

@@ -105,6 +105,22 @@ MISTAKES = {
         "[daemon]\naccount_domain = x\n",
         "FILE:2: [daemon]: unknown key 'account_domain'; mrtokend.conf(5) lists the keys",
     ),
+    "user who does not exist": (
+        account(allow_users="root, nosuchuser"),
+        "FILE:5: [account anchors]: allow_users: found 'nosuchuser', expected a user that "
+        "exists, or a number",
+    ),
+    "group that does not exist": (
+        account(deny_groups="nosuchgroup"),
+        "FILE:5: [account anchors]: deny_groups: found 'nosuchgroup', expected a group that "
+        "exists, or a number",
+    ),
+    "unit without its end": (
+        account(admin_units="renderer"),
+        "FILE:5: [account anchors]: admin_units: found 'renderer', expected the whole name of a "
+        "unit that runs processes, such as renderer.service, or renderer@.service for all its "
+        "instances",
+    ),
     "key twice": (
         "[daemon]\nlog_level = info\nlog_level = debug\n",
         "FILE:3: [daemon]: 'log_level' is set twice in this file; keep one of them",
@@ -428,7 +444,9 @@ def test_a_mistake_in_a_drop_in_is_told_with_its_file(file):
 def test_check_config_prints_what_was_understood(file):
     shown = run("--config", file, "--check-config")
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert shown.stdout == f"""\
+    understood, _, last = shown.stdout.rpartition("\n\n")
+    assert re.fullmatch(r"# the systemd units of peers are told by \w+.*\n", last)
+    assert f"{understood}\n" == f"""\
 # read {file}
 
 [daemon]

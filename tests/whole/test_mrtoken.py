@@ -1214,7 +1214,7 @@ def test_login_refuses_an_answer_that_it_does_not_understand(daemon, answer, wor
     (refusal(404, "not_found", "no such account"), NO_ACCOUNT, ['no account "anchors"']),
     (refusal(409, "no_login", "nobody logs in to it"), NO_LOGIN,
      ["there is no login: nobody logs in to it"]),
-    (refusal(403, "not_allowed", "not you"), NOT_ALLOWED, ["does not allow it"]),
+    (refusal(403, "not_allowed", "not you"), NOT_ALLOWED, ["you are not allowed: not you", "PEERS"]),
     (refusal(500, "broken", "broken"), FAILURE, ["HTTP status 500"]),
 ])
 def test_login_tells_what_the_daemon_refused(daemon, answer, code, words):
