@@ -51,7 +51,7 @@ def in_unit(unit, *options, path="/v1/token", script=None):
 # Moves itself into a cgroup below that of its unit, which bears the name of another unit.
 BELOW = f"""
 own=/sys/fs/cgroup$(grep ^0:: /proc/self/cgroup | cut -d: -f3)
-mkdir "$own/renderer.service" && echo $$ > "$own/renderer.service/cgroup.procs" || exit 1
+mkdir "$own/renderer.service" && echo 0 > "$own/renderer.service/cgroup.procs" || exit 1
 exec {CURL}/v1/token
 """
 
