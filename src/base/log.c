@@ -51,6 +51,11 @@ void log_set_level(enum log_level level)
 	atomic_store(&threshold, (int)level);
 }
 
+bool log_is_wanted(enum log_level level)
+{
+	return (int)level <= atomic_load_explicit(&threshold, memory_order_relaxed);
+}
+
 int log_parse_level(const char *word, enum log_level *level)
 {
 	for (int i = LOG_LEVEL_ERROR; i <= LOG_LEVEL_DEBUG; i++) {
@@ -110,7 +115,7 @@ static void send_to_stderr(
 
 void log_event(enum log_level level, const struct log_field *fields, const char *format, ...)
 {
-	if ((int)level > atomic_load_explicit(&threshold, memory_order_relaxed))
+	if (!log_is_wanted(level))
 		return;
 	int saved_errno = errno;
 	char message[LOG_MESSAGE_SIZE];

@@ -5,6 +5,7 @@
 #ifndef MRTOKEND_BASE_LOG_H
 #define MRTOKEND_BASE_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The journal's priorities. error: someone must act; warning: someone should look; notice: a state
@@ -34,6 +35,9 @@ void log_open(const char *program);
 
 /* Lines above this level are dropped. The default is LOG_LEVEL_INFO. */
 void log_set_level(enum log_level level);
+
+/* Whether lines of this level are written. Any thread. */
+bool log_is_wanted(enum log_level level);
 
 /* Read "error", "warning", "notice", "info" or "debug". Returns 0 or -1. */
 int log_parse_level(const char *word, enum log_level *level);

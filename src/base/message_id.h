@@ -29,4 +29,8 @@
 #define MESSAGE_MEMORY_UNLOCKED "098ac9718a42439a9611c3dd5bac0b6e"
 #define MESSAGE_KEPT_TOKENS_REFUSED "e8952982db09428f9c709810797019e9"
 
+/* Who got tokens; and that it could not be told. */
+#define MESSAGE_TOKEN_HANDED_OUT "366fa5fa9d12471f833e363444f25e6f"
+#define MESSAGE_AUDIT_LOST "347492e8ced74b8dbfbb012e83d0b390"
+
 #endif

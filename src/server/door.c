@@ -140,6 +140,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd_conn
 		.pages = hall->pages,
 		.waiters = &hall->waiters,
 		.waiter = &connection->waiter,
+		.audit = hall->audit,
 		.caller = {&connection->peer, connection->fd, hall->way},
 		.number = hall->next_number,
 		.now_ms = clock_boottime_ms(hall->clock),

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "server/audit.h"
 #include "server/connection.h"
 #include "server/listener.h"
 #include "server/page.h"
@@ -24,6 +25,7 @@ struct hall {
 	struct connections connections;
 	struct waiters waiters;
 	struct page pages[PAGE_COUNT];
+	struct audit *audit;
 	enum peer_way way; /* how peers' units are told */
 	int64_t look_ms; /* CLOCK_BOOTTIME when the doors' queues are to be looked at; INT64_MAX */
 	uint64_t next_number; /* of a request; unlike any other of this process */

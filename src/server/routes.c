@@ -116,6 +116,7 @@ enum MHD_Result routes_answer(struct request *request, const char *method, const
 	if ((route->methods & method_asked) == 0)
 		return refuse_method(request, route);
 	request->is_post = method_asked == ROUTE_POST;
+	request->is_head = method[0] == 'H';
 	/* No account has such a name, and what is not ASCII is not always UTF-8: it is not
 	 * repeated. */
 	if (percent_decode(argument, argument_len, request->argument, sizeof(request->argument)) <

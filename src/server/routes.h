@@ -4,6 +4,7 @@
 #ifndef MRTOKEND_SERVER_ROUTES_H
 #define MRTOKEND_SERVER_ROUTES_H
 
+#include "server/audit.h"
 #include "server/page.h"
 #include "server/permission.h"
 #include "server/waiters.h"
@@ -26,9 +27,11 @@ struct request {
 	struct waiters *waiters;
 	struct waiter **waiter; /* this request's place among them */
 	struct caller caller; /* who asks */
+	struct audit *audit;
 	uint64_t number; /* unlike that of any other request of this process */
 	int64_t now_ms; /* CLOCK_BOOTTIME */
 	bool is_post; /* else GET or HEAD */
+	bool is_head; /* whose answer has no token in it */
 	char argument[ROUTE_ARGUMENT_MAX]; /* what stands for * in the path, decoded */
 };
 

@@ -78,6 +78,9 @@ static int time_to_wait(const struct server *server, int64_t most_ms)
 	if (server->hall.look_ms != INT64_MAX &&
 		server->hall.look_ms - clock_now_ms(server) < wait_ms)
 		wait_ms = server->hall.look_ms - clock_now_ms(server);
+	int64_t audit_ms = audit_next_ms(server->hall.audit);
+	if (audit_ms != INT64_MAX && audit_ms - clock_now_ms(server) < wait_ms)
+		wait_ms = audit_ms - clock_now_ms(server);
 	if (wait_ms > most_ms)
 		wait_ms = most_ms;
 	for (size_t i = 0; i < server->door_count; i++) {
@@ -108,6 +111,7 @@ static int wait_and_serve(struct server *server, int64_t most_ms)
 	server->hall.now_ms = serving_ms(server);
 	connections_expire(&server->hall.connections, server->hall.now_ms);
 	hall_wake_waiters(&server->hall);
+	audit_turn(server->hall.audit, clock_now_ms(server));
 	if (server->hall.look_ms <= clock_now_ms(server))
 		server->hall.look_ms = INT64_MAX;
 	for (size_t i = 0; i < server->door_count; i++)
@@ -299,6 +303,7 @@ static struct door **doors_copy(struct door *const *doors, size_t count, struct 
 
 static void server_free(struct server *server)
 {
+	audit_free(server->hall.audit);
 	for (size_t i = 0; i < PAGE_COUNT; i++) {
 		answer_free(server->hall.pages[i].answer);
 		peer_clear(&server->hall.pages[i].viewer);
@@ -341,6 +346,11 @@ struct server *server_start(const struct server_options *options, struct listene
 		getrandom(&server->hall.next_number, sizeof(server->hall.next_number), 0) !=
 			(ssize_t)sizeof(server->hall.next_number)) {
 		error_set_errno(err, errno, "cannot serve");
+		server_free(server);
+		return NULL;
+	}
+	server->hall.audit = audit_new(err);
+	if (server->hall.audit == NULL) {
 		server_free(server);
 		return NULL;
 	}

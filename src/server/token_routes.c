@@ -73,8 +73,12 @@ static enum MHD_Result send_token(
 	struct request *request, struct account *account, enum representation representation)
 {
 	const struct snapshot *snapshot = atomic_load(&account->snapshot);
-	if (snapshot_is_valid(snapshot, request->now_ms))
+	if (snapshot_is_valid(snapshot, request->now_ms)) {
+		if (!request->is_head)
+			audit_note(request->audit, &request->caller, account->settings.name,
+				request->number, request->now_ms);
 		return answer_send_ready(request, snapshot->answers[representation]);
+	}
 	const struct wait_terms terms = {
 		.account = account,
 		.snapshot = snapshot,

@@ -1,6 +1,7 @@
 """Rules that name systemd units, in a booted systemd, under the service's own sandbox."""
 
 import json
+import re
 
 import pytest
 
@@ -45,6 +46,23 @@ def test_a_unit_that_is_denied_gets_none_though_its_user_is_allowed(seen):
 def test_refreshing_is_for_the_unit_that_administers(seen):
     assert seen["no_admin"]["status"] == "403", seen["no_admin"]
     assert seen["admin"]["status"] in ("200", "202"), seen["admin"]
+
+
+def test_the_journal_tells_the_unit_that_got_a_token(seen):
+    told = [entry for entry in seen["journal"] if "PEER_UID" in entry]
+    units = [entry.get("PEER_UNIT") for entry in told]
+    assert units == [
+        "renderer.service",
+        "worker@7.service",
+        "esc\\x2daped.service",
+        "renderer.service",
+        "other.service",
+    ]
+    for entry in told:
+        assert entry["ACCOUNT"] == "anchors" and entry["TOKENS"] == "1"
+        assert re.fullmatch("[0-9a-f]{32}", entry["MESSAGE_ID"])
+        assert re.fullmatch("[0-9a-f]{16}", entry["REQUEST_ID"])
+        assert int(entry["PEER_PID"]) > 1 and int(entry["PEER_UID"]) >= 1000
 
 
 def test_the_way_is_told(seen):

@@ -281,3 +281,64 @@ def test_rules_of_units_leave_no_descriptor_behind(make_ruled):
             assert daemon.get("/v1/token").status == 200
         daemon.wait_for_descriptors(before)
         daemon.close()
+
+
+# ---- the audit ----
+
+
+def audit_lines(daemon):
+    """What is told of who got tokens, as dictionaries."""
+    found = [line for line in daemon.log_lines() if "PEER_UID=" in line]
+    return [dict(re.findall(r"(\w+)=(\S+)", line)) | {"line": line} for line in found]
+
+
+def test_the_log_tells_who_got_a_token_once_for_each_process_and_account(make_ruled):
+    daemon = make_ruled()
+    with Client(daemon, ALICE) as alice, Client(daemon, BOB) as bob:
+        first = alice.get("/v1/token")
+        for _ in range(50):
+            alice.get("/v1/token")
+        last = alice.get("/v1/token?format=header")
+        alice.get("/v1/accounts/b/token")
+        bob.get(f"/Accounts/{ACCOUNT_ID}/token")
+        pids = [alice.pid, bob.pid]
+    assert daemon.stop() == 0
+    told = [
+        (one["ACCOUNT"], one["PEER_UID"], one["PEER_PID"], one["TOKENS"])
+        for one in audit_lines(daemon)
+    ]
+    assert told == [
+        ("a", str(ALICE), str(pids[0]), "1"),
+        ("b", str(ALICE), str(pids[0]), "1"),
+        ("a", str(BOB), str(pids[1]), "1"),
+        ("a", str(ALICE), str(pids[0]), "51"),
+    ]
+    lines = audit_lines(daemon)
+    assert lines[0]["REQUEST_ID"] == first["headers"]["X-Request-Id"]
+    assert lines[3]["REQUEST_ID"] == last["headers"]["X-Request-Id"]
+    assert lines[0]["line"].startswith(
+        f"mrtokend: info: account a: gave a token to uid {ALICE}, process {pids[0]}"
+    )
+    assert "eyJ" not in daemon.log()
+
+
+def test_what_gives_no_token_is_not_told(make_ruled):
+    daemon = make_ruled(a={"allow_users": ALICE}, b={"admin_users": ALICE})
+    with Client(daemon, ALICE) as alice, Client(daemon, BOB) as bob:
+        alice.status("/v1/token", "HEAD")
+        alice.status("/v1/accounts")
+        alice.status("/v1/accounts/b/token")
+        alice.status("/v1/accounts/b/refresh", "POST")
+        bob.status("/v1/token")
+    assert daemon.stop() == 0
+    assert audit_lines(daemon) == []
+
+
+def test_a_log_level_above_info_has_no_audit(make_ruled):
+    daemon = make_ruled()
+    daemon.write_config(make_ruled.config().replace("[daemon]\n", "[daemon]\nlog_level = notice\n"))
+    daemon.reload()
+    with Client(daemon, ALICE) as alice:
+        assert alice.status() == 200
+    assert daemon.stop() == 0
+    assert audit_lines(daemon) == []
