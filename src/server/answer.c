@@ -175,13 +175,15 @@ enum MHD_Result answer_send_json(struct request *request, unsigned status, struc
 	return send_json_with(request, status, body, nothing);
 }
 
-enum MHD_Result answer_send_error(struct request *request, const struct answer_error *error)
+#define EXTRA_MAX 7
+
+/* The error object; and its headers as name, value, name, ..., NULL. */
+static struct json_object *error_object(const struct answer_error *error,
+	const char *extra[EXTRA_MAX], char *seconds, size_t seconds_size)
 {
 	struct json_object *root = json_object_new_object();
 	struct json_object *object = json_object_new_object();
-	const char *extra[7] = {NULL};
 	size_t extras = 0;
-	char seconds[24];
 	json_object_object_add(root, "error", object);
 	json_object_object_add(object, "code", json_object_new_string(error->code));
 	json_object_object_add(object, "message", json_object_new_string(error->message));
@@ -190,7 +192,7 @@ enum MHD_Result answer_send_error(struct request *request, const struct answer_e
 	json_object_object_add(object, "retry_after",
 		error->retry_after_s < 0 ? NULL : json_object_new_int64(error->retry_after_s));
 	if (error->retry_after_s >= 0) {
-		snprintf(seconds, sizeof(seconds), "%" PRId64, error->retry_after_s);
+		snprintf(seconds, seconds_size, "%" PRId64, error->retry_after_s);
 		extra[extras++] = "Retry-After";
 		extra[extras++] = seconds;
 	}
@@ -203,5 +205,28 @@ enum MHD_Result answer_send_error(struct request *request, const struct answer_e
 		extra[extras++] = "close";
 	}
 	extra[extras] = NULL;
-	return send_json_with(request, error->status, root, extra);
+	return root;
+}
+
+enum MHD_Result answer_send_error(struct request *request, const struct answer_error *error)
+{
+	const char *extra[EXTRA_MAX];
+	char seconds[24];
+	struct json_object *body = error_object(error, extra, seconds, sizeof(seconds));
+	return send_json_with(request, error->status, body, extra);
+}
+
+struct answer *answer_new_error(const struct answer_error *error)
+{
+	const char *extra[EXTRA_MAX];
+	char seconds[24];
+	struct json_object *body = error_object(error, extra, seconds, sizeof(seconds));
+	struct answer *answer = answer_new_json(error->status, body);
+	for (size_t i = 0; answer != NULL && extra[i] != NULL; i += 2) {
+		if (MHD_add_response_header(answer->response, extra[i], extra[i + 1]) != MHD_YES) {
+			answer_free(answer);
+			answer = NULL;
+		}
+	}
+	return answer;
 }

@@ -24,6 +24,11 @@ enum MHD_Result answer_send_ready(struct request *request, struct answer *answer
  */
 struct answer *answer_new_json(unsigned status, struct json_object *body);
 
+struct answer_error;
+
+/* Likewise, of the interface's error object. */
+struct answer *answer_new_error(const struct answer_error *error);
+
 /* The caller's own hold ends; what is being sent lives until it is. NULL is fine. */
 void answer_free(struct answer *answer);
 

@@ -65,6 +65,10 @@ void connection_free(struct connections *connections, struct connection *connect
 {
 	list_remove(connections, connection);
 	peer_clear(&connection->peer);
+	if (connection->user != NULL) {
+		connection->user->open -= connection->phase != CONNECTION_CLOSING;
+		crowd_leave(connection->user);
+	}
 	free(connection);
 }
 
@@ -74,11 +78,24 @@ unsigned connections_open(const struct connections *connections)
 	       connections->count[CONNECTION_KEPT];
 }
 
-void connections_make_room(struct connections *connections, struct connection *newcomer)
+/* The first of that user in the phase, or NULL. */
+static struct connection *first_of(const struct connections *connections,
+	enum connection_phase phase, const struct crowd_user *user)
 {
-	struct connection *victim = connections->first[CONNECTION_KEPT];
+	struct connection *connection = connections->first[phase];
+	while (connection != NULL && connection->user != user)
+		connection = connection->next;
+	return connection;
+}
+
+void connections_make_room(struct connections *connections, struct connection *newcomer,
+	const struct crowd_user *greediest)
+{
+	struct connection *victim = first_of(connections, CONNECTION_KEPT, greediest);
 	if (victim == NULL)
-		victim = connections->first[CONNECTION_FRESH];
+		victim = first_of(connections, CONNECTION_FRESH, greediest);
+	if (victim == NULL && greediest != newcomer->user)
+		victim = first_of(connections, CONNECTION_BUSY, greediest);
 	connection_shut_down(connections, victim == NULL ? newcomer : victim);
 }
 
@@ -93,6 +110,8 @@ void connections_expire(struct connections *connections, int64_t now_ms)
 void connection_shut_down(struct connections *connections, struct connection *connection)
 {
 	shutdown(connection->fd, SHUT_RDWR);
+	if (connection->user != NULL && connection->phase != CONNECTION_CLOSING)
+		connection->user->open--;
 	connection_enter(connections, connection, CONNECTION_CLOSING, 0);
 }
 

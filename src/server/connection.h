@@ -5,6 +5,7 @@
 #ifndef MRTOKEND_SERVER_CONNECTION_H
 #define MRTOKEND_SERVER_CONNECTION_H
 
+#include "server/crowd.h"
 #include "server/peer.h"
 
 #include <stdint.h>
@@ -35,6 +36,7 @@ struct connection {
 	struct waiter *waiter; /* of its request, or NULL; the door's to free */
 	const void *owner; /* whose connection it is: the door it came in by */
 	struct peer peer; /* who is at the other end; freed with the connection */
+	struct crowd_user *user; /* whose connection it is; held by it. NULL: not known yet */
 };
 
 /* One list for each phase. All in a list have the same time, so the first is due first. */
@@ -58,10 +60,15 @@ void connection_free(struct connections *connections, struct connection *connect
 unsigned connections_open(const struct connections *connections);
 
 /*
- * One too many has come in: shut down the one that has been idle for longest, else the one that has
- * waited for longest with its first request, else `newcomer` itself. Who is being answered stays.
+ * One too many has come in: of the greediest user's connections, shut down the one that has been
+ * idle for longest, else the one that has waited for longest with its first request. Where all of
+ * them are being answered, it is `newcomer` itself, if it is that user's too; else the one that has
+ * been answered for longest.
+ *
+ * greediest  who has most connections open; NULL: nobody is known
  */
-void connections_make_room(struct connections *connections, struct connection *newcomer);
+void connections_make_room(struct connections *connections, struct connection *newcomer,
+	const struct crowd_user *greediest);
 
 /* Shut down those whose time is over. */
 void connections_expire(struct connections *connections, int64_t now_ms);

@@ -50,12 +50,25 @@ struct door {
 
 /* ---- called by libmicrohttpd ---- */
 
+/* Its request waits no more. */
+static void end_wait(struct hall *hall, struct connection *connection)
+{
+	if (connection->waiter == NULL)
+		return;
+	waiter_free(&hall->waiters, connection->waiter);
+	connection->waiter = NULL;
+	connection->user->waiting--;
+}
+
 /* Returns whether it may be served. */
 static bool meet_peer(struct door *door, struct connection *connection)
 {
 	struct hall *hall = door->hall;
 	const struct account_table *table = atomic_load(&hall->registry->table);
 	if (peer_read(connection->fd, door->quiet_ms, &connection->peer) != 0)
+		return false;
+	connection->user = crowd_enter(&hall->crowd, connection->peer.uid, hall->now_ms);
+	if (connection->user == NULL)
 		return false;
 	if (table != NULL && table->has_unit_rules)
 		peer_read_unit(&connection->peer, connection->fd, hall->way);
@@ -78,10 +91,11 @@ static void on_connection(void *context, struct MHD_Connection *mhd_connection,
 			connection_shut_down(&hall->connections, connection);
 		else if (connection != NULL &&
 			 connections_open(&hall->connections) > hall->connection_budget)
-			connections_make_room(&hall->connections, connection);
+			connections_make_room(
+				&hall->connections, connection, crowd_greediest(&hall->crowd));
 	} else if (*socket_context != NULL) {
 		struct connection *connection = *socket_context;
-		waiter_free(&hall->waiters, connection->waiter);
+		end_wait(hall, connection);
 		connection_free(&hall->connections, connection);
 		*socket_context = NULL;
 	}
@@ -129,8 +143,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd_conn
 	(void)version;
 	(void)upload;
 	(void)upload_size;
-	if (connection == NULL)
-		return MHD_NO; /* there was no memory for it */
+	if (connection == NULL || connection->user == NULL)
+		return MHD_NO; /* there was no memory for it, or nobody knows whose it is */
 	unsigned adoptions = atomic_load(&hall->registry->adoptions); /* before the table */
 	struct request request = {
 		.connection = mhd_connection,
@@ -140,6 +154,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd_conn
 		.pages = hall->pages,
 		.waiters = &hall->waiters,
 		.waiter = &connection->waiter,
+		.user = connection->user,
+		.user_wait_limit = hall->connection_budget / 2,
 		.audit = hall->audit,
 		.caller = {&connection->peer, connection->fd, hall->way},
 		.number = hall->next_number,
@@ -156,6 +172,9 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd_conn
 		return routes_refuse_body(&request);
 	}
 	hall->next_number++;
+	bool is_new = connection->waiter == NULL;
+	if (is_new && !crowd_takes_request(&hall->crowd, connection->user, hall->now_ms))
+		return routes_refuse_excess(&request);
 	/* It has waited: from now on its client has as long as ever to take the answer. */
 	if (connection->waiter != NULL && connection->phase == CONNECTION_BUSY)
 		connection_enter(&hall->connections, connection, CONNECTION_BUSY, hall->now_ms);
@@ -183,8 +202,7 @@ static void on_completed(void *context, struct MHD_Connection *mhd_connection,
 	*request_context = NULL;
 	if (connection == NULL)
 		return;
-	waiter_free(&door->hall->waiters, connection->waiter);
-	connection->waiter = NULL;
+	end_wait(door->hall, connection);
 	if (door->is_closing)
 		connection_shut_down(&door->hall->connections, connection);
 	else if (connection->phase != CONNECTION_CLOSING)

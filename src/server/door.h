@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "server/audit.h"
 #include "server/connection.h"
+#include "server/crowd.h"
 #include "server/listener.h"
 #include "server/page.h"
 #include "server/waiters.h"
@@ -23,6 +24,7 @@ struct hall {
 	const struct clock *clock;
 	unsigned connection_budget; /* for all doors together */
 	struct connections connections;
+	struct crowd crowd;
 	struct waiters waiters;
 	struct page pages[PAGE_COUNT];
 	struct audit *audit;

@@ -19,6 +19,7 @@ struct answer;
 enum page_kind {
 	PAGE_ACCOUNTS,
 	PAGE_READINESS,
+	PAGE_EXCESS, /* what those get who ask too often: about no account, and never made anew */
 	PAGE_COUNT,
 };
 

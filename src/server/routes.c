@@ -129,6 +129,22 @@ enum MHD_Result routes_answer(struct request *request, const char *method, const
 	return route->handle(request);
 }
 
+/* Made once: whoever asks too often is to cost less than those who do not. */
+enum MHD_Result routes_refuse_excess(struct request *request)
+{
+	static const struct answer_error error = {
+		.status = MHD_HTTP_TOO_MANY_REQUESTS,
+		.code = "too_many_requests",
+		.message = "your user asks too often while others ask too; a token lives for long: "
+			   "keep it until its refresh_on",
+		.retry_after_s = 1,
+	};
+	struct page *page = &request->pages[PAGE_EXCESS];
+	if (page->answer == NULL)
+		page->answer = answer_new_error(&error);
+	return page->answer == NULL ? MHD_NO : answer_send_ready(request, page->answer);
+}
+
 enum MHD_Result routes_refuse_body(struct request *request)
 {
 	return refuse(request, MHD_HTTP_CONTENT_TOO_LARGE, "body_not_allowed",
@@ -225,8 +241,14 @@ bool route_waits(struct request *request, const struct wait_terms *terms)
 	struct wait_terms whole = *terms;
 	whole.table = request->table;
 	whole.adoptions = request->adoptions;
-	return waiters_wait(
+	bool is_new = *request->waiter == NULL;
+	if (is_new && request->user->waiting >= request->user_wait_limit)
+		return false;
+	bool waits = waiters_wait(
 		request->waiters, request->waiter, request->connection, &whole, request->now_ms);
+	if (is_new && *request->waiter != NULL)
+		request->user->waiting++;
+	return waits;
 }
 
 struct query_check {

@@ -5,6 +5,7 @@
 #define MRTOKEND_SERVER_ROUTES_H
 
 #include "server/audit.h"
+#include "server/crowd.h"
 #include "server/page.h"
 #include "server/permission.h"
 #include "server/waiters.h"
@@ -28,6 +29,8 @@ struct request {
 	struct waiter **waiter; /* this request's place among them */
 	struct caller caller; /* who asks */
 	struct audit *audit;
+	struct crowd_user *user;
+	unsigned user_wait_limit; /* of how many of a user's requests wait at once */
 	uint64_t number; /* unlike that of any other request of this process */
 	int64_t now_ms; /* CLOCK_BOOTTIME */
 	bool is_post; /* else GET or HEAD */
@@ -57,6 +60,9 @@ extern const struct route routes[];
  * target  as it was sent, not yet decoded, without its query
  */
 enum MHD_Result routes_answer(struct request *request, const char *method, const char *target);
+
+/* Refuse a request of a user who asks too often. */
+enum MHD_Result routes_refuse_excess(struct request *request);
 
 /* Refuse a request that has a body. */
 enum MHD_Result routes_refuse_body(struct request *request);

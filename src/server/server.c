@@ -304,6 +304,7 @@ static struct door **doors_copy(struct door *const *doors, size_t count, struct 
 static void server_free(struct server *server)
 {
 	audit_free(server->hall.audit);
+	crowd_free(&server->hall.crowd);
 	for (size_t i = 0; i < PAGE_COUNT; i++) {
 		answer_free(server->hall.pages[i].answer);
 		peer_clear(&server->hall.pages[i].viewer);
@@ -331,7 +332,8 @@ struct server *server_start(const struct server_options *options, struct listene
 		.registry = options->registry,
 		.clock = options->clock,
 		.connection_budget = options->connection_limit,
-		.waiters = {.registry = options->registry, .limit = options->connection_limit / 2},
+		.waiters = {.registry = options->registry,
+			.limit = options->connection_limit - options->connection_limit / 4},
 		.way = peer_find_way(),
 		.look_ms = INT64_MAX,
 		.now_ms = clock_boottime_ms(options->clock),

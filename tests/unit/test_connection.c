@@ -268,14 +268,14 @@ START_TEST(makes_room_by_the_one_that_was_idle_for_longest)
 		connection_enter(&all, kept[i].connection, CONNECTION_KEPT, NOW_MS + i);
 	}
 	struct other_end newcomer = peer_new(&door_b, NOW_MS + 5);
-	connections_make_room(&all, newcomer.connection);
+	connections_make_room(&all, newcomer.connection, NULL);
 	ck_assert(is_shut_down(&kept[0]) && !is_shut_down(&kept[1]));
-	connections_make_room(&all, newcomer.connection);
+	connections_make_room(&all, newcomer.connection, NULL);
 	ck_assert(is_shut_down(&kept[1]) && !is_shut_down(&fresh));
-	connections_make_room(&all, newcomer.connection);
+	connections_make_room(&all, newcomer.connection, NULL);
 	ck_assert(is_shut_down(&fresh) && !is_shut_down(&newcomer));
 	/* Nobody is left but who is being answered. */
-	connections_make_room(&all, newcomer.connection);
+	connections_make_room(&all, newcomer.connection, NULL);
 	ck_assert(is_shut_down(&newcomer) && !is_shut_down(&busy));
 	ck_assert_uint_eq(all.count[CONNECTION_CLOSING], 4);
 	ck_assert_uint_eq(connections_open(&all), 1);
@@ -297,7 +297,7 @@ START_TEST(turns_the_newcomer_away_when_all_are_busy)
 		connection_enter(&all, busy[i].connection, CONNECTION_BUSY, NOW_MS);
 	}
 	struct other_end newcomer = peer_new(&door_a, NOW_MS);
-	connections_make_room(&all, newcomer.connection);
+	connections_make_room(&all, newcomer.connection, NULL);
 	ck_assert(is_shut_down(&newcomer));
 	assert_counts(0, 3, 0, 1);
 	for (int i = 0; i < 3; i++) {
@@ -308,9 +308,78 @@ START_TEST(turns_the_newcomer_away_when_all_are_busy)
 }
 END_TEST
 
+/* ---- users --------------------------------------------------------------------------------------
+ */
+
+static struct crowd crowd;
+
+static struct other_end peer_of(uid_t uid, enum connection_phase phase, int64_t now_ms)
+{
+	struct other_end peer = peer_new(&door_a, now_ms);
+	peer.connection->user = crowd_enter(&crowd, uid, now_ms);
+	ck_assert_ptr_nonnull(peer.connection->user);
+	if (phase != CONNECTION_FRESH)
+		connection_enter(&all, peer.connection, phase, now_ms);
+	return peer;
+}
+
+static void make_room(const struct other_end *newcomer)
+{
+	connections_make_room(&all, newcomer->connection, crowd_greediest(&crowd));
+}
+
+START_TEST(the_greediest_user_makes_room_for_others)
+{
+	struct other_end modest = peer_of(1, CONNECTION_KEPT, NOW_MS - 1000);
+	struct other_end greedy[] = {peer_of(2, CONNECTION_BUSY, NOW_MS),
+		peer_of(2, CONNECTION_BUSY, NOW_MS + 1), peer_of(2, CONNECTION_FRESH, NOW_MS),
+		peer_of(2, CONNECTION_KEPT, NOW_MS)};
+	struct other_end newcomer = peer_of(1, CONNECTION_FRESH, NOW_MS);
+	/* As long as the greedy user has more than the other: idle ones, first requests, answers.
+	 */
+	const int order[] = {3, 2};
+	for (size_t i = 0; i < UNIT_COUNT(order); i++) {
+		make_room(&newcomer);
+		ck_assert(is_shut_down(&greedy[order[i]]));
+		ck_assert(!is_shut_down(&modest) && !is_shut_down(&newcomer));
+	}
+	struct other_end third = peer_of(3, CONNECTION_FRESH, NOW_MS);
+	peer_free(&modest);
+	make_room(&third);
+	ck_assert(is_shut_down(&greedy[0]) && !is_shut_down(&greedy[1]));
+	for (size_t i = 0; i < UNIT_COUNT(greedy); i++)
+		peer_free(&greedy[i]);
+	peer_free(&newcomer);
+	peer_free(&third);
+	ck_assert_ptr_null(crowd_greediest(&crowd));
+	crowd_free(&crowd);
+}
+END_TEST
+
+START_TEST(the_greediest_user_gets_no_room_from_others)
+{
+	struct other_end modest = peer_of(1, CONNECTION_KEPT, NOW_MS - 1000);
+	struct other_end greedy[] = {
+		peer_of(2, CONNECTION_BUSY, NOW_MS), peer_of(2, CONNECTION_BUSY, NOW_MS)};
+	struct other_end newcomer = peer_of(2, CONNECTION_FRESH, NOW_MS);
+	make_room(&newcomer);
+	ck_assert(is_shut_down(&newcomer));
+	ck_assert(!is_shut_down(&modest));
+	ck_assert(!is_shut_down(&greedy[0]) && !is_shut_down(&greedy[1]));
+	ck_assert_uint_eq(modest.connection->user->open, 1);
+	ck_assert_uint_eq(greedy[0].connection->user->open, 2);
+	peer_free(&modest);
+	peer_free(&greedy[0]);
+	peer_free(&greedy[1]);
+	peer_free(&newcomer);
+	crowd_free(&crowd);
+}
+END_TEST
+
 UNIT_MAIN("connection", begins_fresh_with_the_time_of_a_request,
 	has_in_each_phase_a_time_of_its_own, lists_stay_whole_whatever_comes_and_goes,
 	tells_when_the_next_is_due, shuts_down_those_whose_time_is_over,
 	expires_each_phase_by_itself, has_nothing_to_do_when_nobody_is_there, shuts_down_one,
 	shuts_down_those_of_an_owner_in_a_phase, makes_room_by_the_one_that_was_idle_for_longest,
-	turns_the_newcomer_away_when_all_are_busy)
+	turns_the_newcomer_away_when_all_are_busy, the_greediest_user_makes_room_for_others,
+	the_greediest_user_gets_no_room_from_others)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -342,3 +343,111 @@ def test_a_log_level_above_info_has_no_audit(make_ruled):
         assert alice.status() == 200
     assert daemon.stop() == 0
     assert audit_lines(daemon) == []
+
+
+# ---- limits of each user ----
+
+
+GOOD = b"GET /v1/token HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+class Greedy:
+    """A process of that user that opens so many connections, and sends something on each."""
+
+    SCRIPT = """
+import os, socket, sys
+path, uid, count, data = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4].encode()
+os.setresuid(uid, uid, uid)
+made = []
+for _ in range(count):
+    made.append(socket.socket(socket.AF_UNIX))
+    made[-1].connect(path)
+    made[-1].sendall(data)
+    print("ready", flush=True)
+sys.stdin.read()
+"""
+
+    def __init__(self, daemon, uid, count, data):
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", self.SCRIPT, str(daemon.socket), str(uid), str(count), data],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(count):
+            assert self._process.stdout.readline() == b"ready\n"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.stdin.close()
+        self._process.wait(60)
+        self._process.stdout.close()
+
+
+# 64 descriptors are 32 connections.
+FEW = ["prlimit", "--nofile=64:64"]
+
+IDLE = GOOD.decode()
+HALF_A_REQUEST = "GET /v1/tok"
+WAITING = "GET /v1/accounts/b/token HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=25\r\n\r\n"
+
+
+@pytest.mark.plain_build  # sanitizers need descriptors of their own
+@pytest.mark.parametrize("data", [IDLE, "", HALF_A_REQUEST, WAITING])
+def test_a_user_who_takes_all_connections_takes_none_from_others(
+    make_ruled, make_daemon, emulator, data
+):
+    daemon = make_ruled(wrap=FEW)
+    emulator.put_account("7f1c3c5e-0000-4000-8000-0123456789ad", "d3Jvbmc=")
+    emulator.add_fault("delay", delay_ms=30000, count=100)
+    waiting = "7f1c3c5e-0000-4000-8000-0123456789ad"
+    daemon.write_config(make_ruled.config().replace(SECOND_ID, waiting))
+    daemon.reload()
+    with Client(daemon, BOB) as bob:
+        assert bob.status() == 200
+        with Greedy(daemon, ALICE, 100, data):
+            # Bob's idle connection is older than any of Alice's, and new ones find room.
+            assert bob.status() == 200
+            for _ in range(10):
+                with Client(daemon, CAROL) as carol:
+                    assert carol.status() == 200
+            assert bob.status() == 200
+
+
+def test_a_user_who_asks_too_often_is_told_so_and_others_are_served(make_ruled):
+    daemon = make_ruled()
+    load = ["setpriv", f"--reuid={ALICE}", "--regid=65534", "--clear-groups"]
+    load += [binary("tests/load/load_client"), f"--socket={daemon.socket}"]
+    with Client(daemon, BOB) as bob:
+        assert bob.status() == 200
+        greedy = subprocess.Popen(
+            [*load, "--connections=16", "--requests=1000000"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            with Client(daemon, ALICE) as alice:
+                for _ in range(100000):
+                    assert bob.status() == 200
+                    answer = alice.get("/v1/token")
+                    if answer["status"] != 200:
+                        break
+                assert answer["status"] == 429, answer
+                assert error_of(answer)["code"] == "too_many_requests"
+                assert answer["headers"]["Retry-After"] == "1"
+                assert bob.status() == 200
+        finally:
+            greedy.kill()
+            greedy.communicate()
+
+
+def test_a_user_alone_may_ask_as_often_as_he_likes(make_ruled):
+    daemon = make_ruled()
+    done = subprocess.run(
+        [binary("tests/load/load_client"), f"--socket={daemon.socket}"]
+        + ["--connections=4", "--requests=20000"],
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(done.stdout)["failed"] == 0
