@@ -157,6 +157,15 @@ static struct listener *find_present(
 	return NULL;
 }
 
+/* Whether anything but the sockets' modes says who gets tokens. */
+static bool has_rules(const struct config *config)
+{
+	for (size_t i = 0; i < config->account_count; i++)
+		if (access_rules_exist(&config->accounts[i].settings.rules))
+			return true;
+	return false;
+}
+
 static struct passed_socket *find_passed(const struct config *config,
 	const struct config_listener *wanted, struct passed_socket *passed, size_t passed_count)
 {
@@ -195,7 +204,7 @@ struct listener **setup_listeners_open(const struct config *config, struct liste
 			setup_listeners_close(listeners, i, present, present_count);
 			return NULL;
 		}
-		if (wanted->mode & S_IWOTH && socket == NULL)
+		if (wanted->mode & S_IWOTH && socket == NULL && !has_rules(config))
 			log_warning("[listener %s]: with mode %04o every local user can connect, "
 				    "and gets "
 				    "every account's token",

@@ -105,6 +105,14 @@ def test_administration_has_rules_of_its_own(make_ruled):
         assert client.status("/v1/accounts/a/login", "POST") == 409
 
 
+def test_a_socket_for_everybody_is_warned_of_where_there_are_no_rules(make_ruled):
+    words = "every local user can connect"
+    daemon = make_ruled()
+    assert words in daemon.log()
+    assert daemon.stop() == 0
+    assert words not in make_ruled(a={"allow_users": ALICE}).log()
+
+
 # Every route that names an account, so that no way around the rules is left.
 ROUTES = [
     ("GET", "/v1/token"),
