@@ -260,8 +260,9 @@ static void word_refusal(const struct cli_options *options, bool is_about_accoun
 		cli_fail(failure, CLI_EXIT_NO_LOGIN, "there is no login: %s", message);
 	} else if (status == 403) {
 		cli_fail(failure, CLI_EXIT_NOT_ALLOWED, "you are not allowed: %s", message);
-		cli_hint(failure, "Ask whoever configures mrtokend for a rule that names you; "
-				  "see PEERS in mrtokend.conf(5)");
+		cli_hint(failure, "Ask whoever configures mrtokend to name you in the account's "
+				  "allow_users, allow_groups or allow_units, or for refresh and "
+				  "login in its admin_...; see PEERS in mrtokend.conf(5)");
 	} else if (refusal->is_understood) {
 		cli_fail(failure, CLI_EXIT_FAILURE, "the daemon refused with HTTP status %ld: %s",
 			status, message);

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,7 +137,6 @@ static bool read_start_ms(pid_t pid, int64_t *start_ms)
 {
 	char path[40];
 	char line[1024];
-	uint64_t ticks;
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -151,7 +149,9 @@ static bool read_start_ms(pid_t pid, int64_t *start_ms)
 	char *rest = strrchr(line, ')');
 	for (int i = 2; rest != NULL && i < 22; i++)
 		rest = strchr(rest + 1, ' ');
-	if (rest == NULL || sscanf(rest, " %" SCNu64, &ticks) != 1)
+	char *end = NULL;
+	uint64_t ticks = rest == NULL ? 0 : strtoull(rest, &end, 10);
+	if (rest == NULL || end == rest || *end != ' ')
 		return false;
 	*start_ms = (int64_t)((ticks + 1) * 1000 / (uint64_t)sysconf(_SC_CLK_TCK));
 	return true;
