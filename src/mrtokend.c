@@ -389,8 +389,8 @@ static int serve(const char *config_path)
 		log_error("%s", err.message);
 	}
 	server_stop(self.server, GRACE_MS);
-	watchdog_close(&self.watchdog);
 	refresher_stop(self.refresher);
+	watchdog_close(&self.watchdog); /* after those who may still answer it */
 	if (result == 0)
 		keep_tokens(&self);
 	credential_pool_free(self.pool);

@@ -294,6 +294,17 @@ static struct refresh_task *find_task(
 	return account == NULL ? NULL : &refresher->tasks[account->index];
 }
 
+/* What readers of the old table asked for while the new one was made. */
+static void inherit_late_requests(struct refresher *refresher, const struct account_table *table)
+{
+	for (size_t i = 0; i < refresher->task_count; i++) {
+		struct account *before = refresher->tasks[i].account;
+		struct account *now = account_table_find(table, before->settings.name);
+		if (now != NULL)
+			atomic_fetch_or(&now->requests, atomic_load(&before->requests));
+	}
+}
+
 static int adopt(
 	struct refresher *refresher, struct account_table *table, struct refresh_task *tasks)
 {
@@ -314,6 +325,7 @@ static int adopt(
 			inherit_login(&tasks[i], before);
 	}
 	registry_publish_table(registry, table);
+	inherit_late_requests(refresher, table);
 	for (size_t i = 0; i < refresher->task_count; i++)
 		heap_remove(&refresher->thread.heap, &refresher->tasks[i].timer);
 	tasks_free(refresher->tasks, refresher->task_count);

@@ -187,6 +187,7 @@ static void call_answered(struct http_flight *flight)
 {
 	struct http_response response;
 	http_response_read(flight->easy, &response);
+	http_response_vet(&response, flight->secret_line, flight->form);
 	response.body = flight->body;
 	flight->body = NULL;
 	flight->done(flight->context, &response, NULL);
@@ -314,9 +315,10 @@ void http_client_run_with(
 	struct http_client *client, struct pollfd *polls, size_t count, int timeout_ms)
 {
 	int running = 0;
-	for (struct http_origin *o = client->origins; o != NULL && client->has_room; o = o->next)
+	bool has_room = client->has_room;
+	client->has_room = false; /* before those that fail now are told, and cancel others */
+	for (struct http_origin *o = client->origins; o != NULL && has_room; o = o->next)
 		origin_advance(o);
-	client->has_room = false;
 	curl_multi_perform(client->multi, &running);
 	/* What was done by now must not wait for the next event. */
 	if (land_flights(client) > 0)

@@ -36,7 +36,7 @@ static enum MHD_Result refuse(struct request *request, const struct account *acc
 /* Whether the upstream said, in its last answer, when it wants to be asked again. */
 static bool is_held_off(const struct account_report *report, int64_t now_ms)
 {
-	return report->error.code == ERR_THROTTLED && report->error.retry_after_s > 0 &&
+	return report->error.code != ERR_NONE && report->error.retry_after_s > 0 &&
 	       report->next_ms > now_ms;
 }
 

@@ -338,11 +338,14 @@ struct server *server_start(const struct server_options *options, struct listene
 	int failed = ENOMEM;
 	if (copy != NULL) {
 		server->door_count = count;
+		/* Before there is anybody to be woken up. */
+		registry_set_notify(options->registry, wake, server);
 		failed = pthread_create(&server->thread, NULL, server_main, server);
 		if (failed != 0)
 			error_set_errno(err, failed, "cannot start the server thread");
 	}
 	if (failed != 0) {
+		registry_set_notify(options->registry, NULL, NULL);
 		for (size_t i = 0; server->doors != NULL && i < count; i++)
 			door_free(server->doors[i]);
 		free(copy);
@@ -350,7 +353,6 @@ struct server *server_start(const struct server_options *options, struct listene
 		return NULL;
 	}
 	pthread_setname_np(server->thread, "serve");
-	registry_set_notify(options->registry, wake, server);
 	keep_listeners(server, listeners, copy, count);
 	return server;
 }
