@@ -295,13 +295,14 @@ static struct refresh_task *find_task(
 }
 
 /* What readers of the old table asked for while the new one was made. */
-static void inherit_late_requests(struct refresher *refresher, const struct account_table *table)
+static void inherit_late_requests(
+	const struct account_table *before, const struct account_table *table)
 {
-	for (size_t i = 0; i < refresher->task_count; i++) {
-		struct account *before = refresher->tasks[i].account;
-		struct account *now = account_table_find(table, before->settings.name);
+	for (size_t i = 0; before != NULL && i < before->count; i++) {
+		struct account *asked = before->accounts[i];
+		struct account *now = account_table_find(table, asked->settings.name);
 		if (now != NULL)
-			atomic_fetch_or(&now->requests, atomic_load(&before->requests));
+			atomic_fetch_or(&now->requests, atomic_load(&asked->requests));
 	}
 }
 
@@ -325,7 +326,7 @@ static int adopt(
 			inherit_login(&tasks[i], before);
 	}
 	registry_publish_table(registry, table);
-	inherit_late_requests(refresher, table);
+	inherit_late_requests(old, table);
 	for (size_t i = 0; i < refresher->task_count; i++)
 		heap_remove(&refresher->thread.heap, &refresher->tasks[i].timer);
 	tasks_free(refresher->tasks, refresher->task_count);
