@@ -106,12 +106,13 @@ int credential_set_lifetime(struct access_token *token, const struct loop *loop,
 	if (told->expires_on_s < 0 && told->expires_in_s < 0)
 		return error_set(err, ERR_UPSTREAM_FORMAT,
 			"the answer tells neither expires_on nor expires_in");
+	token->expires_on =
+		told->expires_on_s >= 0 ? told->expires_on_s : server_s + told->expires_in_s;
 	/* Counted from the sending: what came later has lived since then at the most. */
 	int64_t lifetime_s =
 		told->expires_on_s >= 0 ? told->expires_on_s - server_s : told->expires_in_s;
 	if (lifetime_s > CREDENTIAL_LIFETIME_MAX_S)
 		lifetime_s = CREDENTIAL_LIFETIME_MAX_S;
-	token->expires_on = server_s + lifetime_s;
 	token->dead_at_ms = told->sent_ms + lifetime_s * 1000;
 	token->refresh_at_ms =
 		told->refresh_in_s > 0 ? told->sent_ms + told->refresh_in_s * 1000 : -1;

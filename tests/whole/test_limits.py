@@ -404,19 +404,19 @@ def test_who_was_shut_out_does_not_wait_inside(make_daemon, emulator, key_file):
     ).start()
     emulator.wait_for_requests(1)
     waiting = request(headers=b"Prefer: wait=25\r\n")
-    made = [socket.socket(socket.AF_UNIX) for _ in range(96)]
+    made = [socket.socket(socket.AF_UNIX) for _ in range(120)]
     try:
-        for connection in made[:63]:
+        for connection in made[:60]:
             connection.connect(str(daemon.socket))
         assert daemon.get("/healthz").status == 200  # it has seen them all
         before = daemon.descriptors()
         daemon.send_signal(signal.SIGSTOP)
-        for oldest, newcomer in zip(made[:32], made[64:]):
+        for oldest, newcomer in zip(made[:60], made[60:]):
             oldest.sendall(waiting)
             newcomer.connect(str(daemon.socket))
         daemon.send_signal(signal.SIGCONT)
         assert daemon.get("/healthz").status == 200
-        daemon.wait_for_descriptors(before + 1, seconds=5)  # less than any of them may wait
+        daemon.wait_for_descriptors(before + 5, seconds=5)  # less than any of them may wait
     finally:
         daemon.send_signal(signal.SIGCONT)
         for connection in made:
