@@ -24,18 +24,19 @@ struct http_client {
 };
 
 static pthread_once_t curl_started = PTHREAD_ONCE_INIT;
+static bool has_curl;
 
 static void curl_start(void)
 {
 	/* libcurl would write the secrets of every TLS session to the file that it names. */
 	unsetenv("SSLKEYLOGFILE");
-	curl_global_init(CURL_GLOBAL_DEFAULT);
+	has_curl = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 }
 
 struct http_client *http_client_new(const struct clock *clock, struct error *err)
 {
 	pthread_once(&curl_started, curl_start);
-	struct http_client *client = calloc(1, sizeof(*client));
+	struct http_client *client = has_curl ? calloc(1, sizeof(*client)) : NULL;
 	if (client != NULL) {
 		client->clock = clock;
 		client->multi = curl_multi_init();

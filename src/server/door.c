@@ -119,6 +119,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd_conn
 		.adoptions = adoptions,
 		.table = atomic_load(&hall->registry->table),
 		.pages = hall->pages,
+		.no_memory = hall->no_memory,
 		.waiters = &hall->waiters,
 		.waiter = &connection->waiter,
 		.number = hall->next_number,

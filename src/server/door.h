@@ -23,6 +23,7 @@ struct hall {
 	struct connections connections;
 	struct waiters waiters;
 	struct page pages[PAGE_COUNT];
+	struct answer *no_memory; /* the answer to requests for which there is none */
 	uint64_t next_number; /* of a request; unlike any other of this process */
 	int64_t now_ms; /* as the loop woke up; CLOCK_BOOTTIME without what it missed */
 };

@@ -294,6 +294,7 @@ static void server_free(struct server *server)
 {
 	for (size_t i = 0; i < PAGE_COUNT; i++)
 		answer_free(server->hall.pages[i].answer);
+	answer_free(server->hall.no_memory);
 	if (server->event_fd >= 0)
 		close(server->event_fd);
 	pthread_cond_destroy(&server->answered);
@@ -326,7 +327,10 @@ struct server *server_start(const struct server_options *options, struct listene
 	pthread_cond_init(&server->answered, NULL);
 	server->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	server->polls = calloc(count + 1, sizeof(*server->polls));
-	if (server->event_fd < 0 || server->polls == NULL ||
+	server->hall.no_memory = answer_new_no_memory();
+	if (server->polls == NULL || server->hall.no_memory == NULL)
+		errno = ENOMEM;
+	if (server->event_fd < 0 || server->polls == NULL || server->hall.no_memory == NULL ||
 		getrandom(&server->hall.next_number, sizeof(server->hall.next_number), 0) !=
 			(ssize_t)sizeof(server->hall.next_number)) {
 		error_set_errno(err, errno, "cannot serve");
