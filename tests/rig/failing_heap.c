@@ -1,7 +1,7 @@
 /*
  * Preloaded into a program with the wiping heap: its allocations are counted, and one of them fails
- * when the test wants that. The test maps the file FAILING_HEAP and sets `countdown`: 1 has the next
- * allocation of any thread fail, 2 the one after it, and so on; 0 none.
+ * when the test wants that. The test maps the file FAILING_HEAP and sets `countdown`: 1 has the
+ * next allocation of any thread fail, 2 the one after it, and so on; 0 none.
  *
  * Counted are malloc(), calloc(), realloc() and their kin, of whichever library, as they arrive at
  * glibc's own, and mmap() where the program maps memory of its own accord.
@@ -37,9 +37,9 @@ static void *real(const char *name)
 	return found;
 }
 
-#define REAL(type, name) \
+#define REAL(type, name)       \
 	static type *function; \
-	if (function == NULL) \
+	if (function == NULL)  \
 	function = (type *)real(name)
 
 /* Counts one; whether it is to fail. */

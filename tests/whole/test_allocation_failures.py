@@ -90,6 +90,7 @@ def test_a_request(make_daemon, emulator, key_file, heap, target, expected):
     assert statuses.count(None) <= 6
     assert ask(running, "GET", target).status == expected
     assert heap.live <= before + SPARE
+    assert running.stop() == 0  # and now all of its log is there
     assert running.log().count("503 no_memory") == statuses.count(503)
 
 
