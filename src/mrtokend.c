@@ -143,11 +143,12 @@ static struct config *load_config(const char *path, struct error *err)
 {
 	struct config *config = NULL;
 	_cleanup_text_ struct text problems = {0};
-	if (config_load(path, &config, &problems) == 0)
+	enum error_code failure = config_load(path, &config, &problems);
+	if (failure == ERR_NONE)
 		return config;
 	const char *first = text_string(&problems);
 	log_problems(&problems);
-	error_set(err, ERR_CONFIGURATION, "%.*s", first == NULL ? 0 : (int)strcspn(first, "\n"),
+	error_set(err, failure, "%.*s", first == NULL ? 0 : (int)strcspn(first, "\n"),
 		first == NULL ? "" : first);
 	return NULL;
 }
@@ -157,9 +158,10 @@ static int check_config(const char *path)
 	struct config *config = NULL;
 	_cleanup_text_ struct text problems = {0};
 	_cleanup_text_ struct text understood = {0};
-	if (config_load(path, &config, &problems) != 0) {
+	enum error_code failure = config_load(path, &config, &problems);
+	if (failure != ERR_NONE) {
 		fputs(text_string(&problems) == NULL ? "out of memory\n" : problems.data, stderr);
-		return EXIT_CONFIGURATION;
+		return failure == ERR_NO_MEMORY ? EXIT_FAILURE : EXIT_CONFIGURATION;
 	}
 	config_print(config, &understood);
 	config_free(config);
@@ -368,7 +370,7 @@ static int serve(const char *config_path)
 	process_guard();
 	struct config *config = load_config(config_path, &err);
 	if (config == NULL)
-		return EXIT_CONFIGURATION;
+		return err.code == ERR_NO_MEMORY ? EXIT_FAILURE : EXIT_CONFIGURATION;
 	process_wipe_environment();
 	log_set_level(config->log_level);
 	registry_init(&self.registry);
@@ -392,8 +394,8 @@ static int serve(const char *config_path)
 		log_error("%s", err.message);
 	}
 	server_stop(self.server, GRACE_MS);
-	watchdog_close(&self.watchdog);
 	refresher_stop(self.refresher);
+	watchdog_close(&self.watchdog); /* after those who may still answer it */
 	if (result == 0)
 		keep_tokens(&self);
 	credential_pool_free(self.pool);

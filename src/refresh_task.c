@@ -302,16 +302,23 @@ static void task_succeeded(struct refresh_task *task, struct upstream_token *tok
 		(task->schedule.next_ms - now) / 1000);
 }
 
+static void try_changed_again(struct refresh_task *task);
+
 static void on_exchange_done(void *context, struct upstream_token *token, const struct error *err)
 {
 	struct refresh_task *task = context;
+	bool has_changed = task->has_changed_since;
 	task->exchange = NULL;
+	task->was_cut = false;
+	task->has_changed_since = false;
 	if (token != NULL)
 		task->has_waited_for_secret = false;
 	if (token != NULL)
 		task_succeeded(task, token);
 	else
 		task_failed(task, err);
+	if (has_changed)
+		try_changed_again(task);
 }
 
 void refresh_task_start(struct refresh_task *task)
@@ -340,6 +347,26 @@ void refresh_task_cancel(struct refresh_task *task)
 }
 
 /* ---- secrets that change ---- */
+
+static void forget_secrets(struct refresh_task *task)
+{
+	shared_token_forget(task->credential);
+	if (task->credential->kind->reconsider != NULL)
+		task->credential->kind->reconsider(task->credential);
+}
+
+/* An exchange has ended in which a secret changed, and had changed before: try what there is now.
+ */
+static void try_changed_again(struct refresh_task *task)
+{
+	const struct account_report *report = atomic_load(&task->account->report);
+	int64_t due_ms = task->started_ms + REFRESH_TASK_ROTATION_LEAST_MS;
+	forget_secrets(task);
+	if (report->error.code != ERR_NONE && report->error.retry_after_s > 0)
+		return; /* the upstream said when */
+	if (due_ms < task->schedule.next_ms)
+		set_due(task, due_ms);
+}
 
 enum haste {
 	HASTE_NONE, /* the next refresh does it */
@@ -399,10 +426,14 @@ void refresh_task_secret_changed(struct refresh_task *task, const char *path, in
 			path, (double)(task->schedule.next_ms - now) / 1000);
 		return;
 	}
+	/* Once: where a file changes all the time, none would ever end. */
+	if (task->exchange != NULL && task->was_cut) {
+		task->has_changed_since = true;
+		return;
+	}
+	task->was_cut = task->was_cut || task->exchange != NULL;
 	refresh_task_cancel(task);
-	shared_token_forget(task->credential);
-	if (task->credential->kind->reconsider != NULL)
-		task->credential->kind->reconsider(task->credential);
+	forget_secrets(task);
 	/* A file that changes all the time is no reason to ask the upstream all the time. */
 	if (task->started_ms > 0 && task->started_ms + SCHEDULE_LEAST_MS > due_ms)
 		due_ms = task->started_ms + SCHEDULE_LEAST_MS;

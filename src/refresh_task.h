@@ -36,6 +36,8 @@ struct refresh_task {
 	struct schedule schedule;
 	struct secret_state secrets; /* as they were last looked at for a change */
 	int64_t rotation_ms; /* when the last exchange was due to try a rotated secret; or 0 */
+	bool was_cut; /* one was cancelled for a secret that changed, and none has ended since */
+	bool has_changed_since; /* and a secret changed once more */
 	bool has_waited_for_secret; /* the last exchange failed on one that may be back in a moment
 				     */
 	int64_t told_held_back_ms; /* when the last failure of this kind since a success was */

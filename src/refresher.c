@@ -294,6 +294,18 @@ static struct refresh_task *find_task(
 	return account == NULL ? NULL : &refresher->tasks[account->index];
 }
 
+/* What readers of the old table asked for while the new one was made. */
+static void inherit_late_requests(
+	const struct account_table *before, const struct account_table *table)
+{
+	for (size_t i = 0; before != NULL && i < before->count; i++) {
+		struct account *asked = before->accounts[i];
+		struct account *now = account_table_find(table, asked->settings.name);
+		if (now != NULL)
+			atomic_fetch_or(&now->requests, atomic_load(&asked->requests));
+	}
+}
+
 static int adopt(
 	struct refresher *refresher, struct account_table *table, struct refresh_task *tasks)
 {
@@ -314,6 +326,7 @@ static int adopt(
 			inherit_login(&tasks[i], before);
 	}
 	registry_publish_table(registry, table);
+	inherit_late_requests(old, table);
 	for (size_t i = 0; i < refresher->task_count; i++)
 		heap_remove(&refresher->thread.heap, &refresher->tasks[i].timer);
 	tasks_free(refresher->tasks, refresher->task_count);

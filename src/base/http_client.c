@@ -24,18 +24,19 @@ struct http_client {
 };
 
 static pthread_once_t curl_started = PTHREAD_ONCE_INIT;
+static bool has_curl;
 
 static void curl_start(void)
 {
 	/* libcurl would write the secrets of every TLS session to the file that it names. */
 	unsetenv("SSLKEYLOGFILE");
-	curl_global_init(CURL_GLOBAL_DEFAULT);
+	has_curl = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 }
 
 struct http_client *http_client_new(const struct clock *clock, struct error *err)
 {
 	pthread_once(&curl_started, curl_start);
-	struct http_client *client = calloc(1, sizeof(*client));
+	struct http_client *client = has_curl ? calloc(1, sizeof(*client)) : NULL;
 	if (client != NULL) {
 		client->clock = clock;
 		client->multi = curl_multi_init();
@@ -187,6 +188,7 @@ static void call_answered(struct http_flight *flight)
 {
 	struct http_response response;
 	http_response_read(flight->easy, &response);
+	http_response_vet(&response, flight->secret_line, flight->form);
 	response.body = flight->body;
 	flight->body = NULL;
 	flight->done(flight->context, &response, NULL);
@@ -314,9 +316,10 @@ void http_client_run_with(
 	struct http_client *client, struct pollfd *polls, size_t count, int timeout_ms)
 {
 	int running = 0;
-	for (struct http_origin *o = client->origins; o != NULL && client->has_room; o = o->next)
+	bool has_room = client->has_room;
+	client->has_room = false; /* before those that fail now are told, and cancel others */
+	for (struct http_origin *o = client->origins; o != NULL && has_room; o = o->next)
 		origin_advance(o);
-	client->has_room = false;
 	curl_multi_perform(client->multi, &running);
 	/* What was done by now must not wait for the next event. */
 	if (land_flights(client) > 0)

@@ -18,6 +18,7 @@ static bool copy_request(struct http_flight *flight, const struct http_request *
 {
 	flight->body_max = request->body_max;
 	flight->form = request->form;
+	flight->secret_line = request->secret_line;
 	flight->is_for_host = request->is_for_host;
 	flight->connect_timeout_ms = request->connect_timeout_ms > 0
 					     ? (long)request->connect_timeout_ms

@@ -24,6 +24,7 @@ struct http_flight {
 	struct curl_slist *headers;
 	struct curl_slist secret_header; /* stands first and points into secret memory */
 	const struct secret *form; /* the caller's, or NULL */
+	const struct secret *secret_line; /* likewise */
 	bool is_for_host;
 	char thumbprint[HTTP_THUMBPRINT_LEN + 1]; /* "" for the usual check */
 	long connect_timeout_ms;

@@ -1,9 +1,12 @@
 #include "base/http_response.h"
 
+#include "base/detail.h"
 #include "base/text.h"
 
 #include <string.h>
 #include <time.h>
+
+#define CORRELATION_PART_MAX 24 /* the longest part has 22 */
 
 static void copy_header(CURL *easy, const char *name, char *out, size_t out_size)
 {
@@ -63,4 +66,32 @@ void http_response_read(CURL *easy, struct http_response *response)
 	if (date[0] != '\0')
 		response->server_date_s = curl_getdate(date, NULL);
 	response->retry_after_s = read_retry_after(easy, response->server_date_s);
+}
+
+/*
+ * A correlation vector is base64 and counters, between dots, none of them long: nothing that could
+ * hide a key. Source: azure-protocol.md A.
+ */
+static bool is_correlation_vector(const char *value)
+{
+	static const char alphabet[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	size_t part = strspn(value, alphabet);
+	while (part > 0 && part <= CORRELATION_PART_MAX && value[part] == '.') {
+		value += part + 1;
+		part = strspn(value, alphabet);
+	}
+	if (part == 0 || part > CORRELATION_PART_MAX)
+		return false;
+	return value[part] == '\0' || strcmp(value + part, "!") == 0; /* '!' ends one for good */
+}
+
+void http_response_vet(
+	struct http_response *response, const struct secret *line, const struct secret *form)
+{
+	const char *vector = response->correlation_vector;
+	size_t len = strlen(vector);
+	if (!is_correlation_vector(vector) || detail_repeats(line, 0, vector, len) ||
+		detail_repeats(form, 0, vector, len))
+		response->correlation_vector[0] = '\0';
 }

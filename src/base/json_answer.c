@@ -3,8 +3,11 @@
 #include "base/detail.h"
 #include "base/text.h"
 
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
+
+#define NO_MEMORY "cannot read an answer: out of memory"
 
 /* What a double holds without rounding: no time is beyond it. */
 #define NUMBER_MAX (INT64_C(1) << 53)
@@ -26,13 +29,19 @@ struct json_object *json_answer_parse(const struct secret *body, struct error *e
 {
 	struct json_tokener *tokener = json_tokener_new();
 	if (tokener == NULL) {
-		error_set(err, ERR_NO_MEMORY, "cannot read an answer: out of memory");
+		error_set(err, ERR_NO_MEMORY, NO_MEMORY);
 		return NULL;
 	}
 	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT); /* nothing may follow the object */
+	errno = 0; /* json-c does not tell what there was no memory for from what is no JSON */
 	struct json_object *root =
 		json_tokener_parse_ex(tokener, secret_bytes(body), (int)secret_len(body));
+	bool is_out_of_memory = root == NULL && errno == ENOMEM;
 	json_tokener_free(tokener);
+	if (is_out_of_memory) {
+		error_set(err, ERR_NO_MEMORY, NO_MEMORY);
+		return NULL;
+	}
 	/* To json-c a zero byte is the end, whatever stands behind it. */
 	if (json_object_is_type(root, json_type_object) &&
 		memchr(secret_bytes(body), '\0', secret_len(body)) == NULL)

@@ -1,11 +1,12 @@
 #include "base/secret.h"
 
+#include "base/secret_mapping.h"
+
 #include <ctype.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -22,11 +23,9 @@
 
 struct region {
 	struct region *next;
-	unsigned char *bytes;
-	size_t size;
+	struct secret_mapping mapping;
 	size_t slot_size;
 	size_t slots_in_use;
-	bool is_locked;
 	uint64_t used[REGION_BYTES / SMALLEST_SLOT / 64]; /* one bit a slot */
 };
 
@@ -39,13 +38,24 @@ struct secret {
 
 /* Guards everything below, and is held for no longer than a search for a free slot. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t started = PTHREAD_ONCE_INIT;
 static struct region *regions_of_class[CLASS_COUNT];
 static struct secret_memory usage_now;
 static uint64_t canary;
 
-static size_t page_size(void)
+/* A forked child has none of its parent's secrets, and takes no place among them. */
+static void forget_all(void)
 {
-	return (size_t)sysconf(_SC_PAGESIZE);
+	memset(regions_of_class, 0, sizeof(regions_of_class));
+	usage_now = (struct secret_memory){0};
+	pthread_mutex_init(&lock, NULL);
+}
+
+static void start(void)
+{
+	if (getrandom(&canary, sizeof(canary), 0) != (ssize_t)sizeof(canary))
+		canary = (uintptr_t)&canary ^ UINT64_C(0x9e3779b97f4a7c15);
+	pthread_atfork(NULL, NULL, forget_all);
 }
 
 static struct region *region_map(size_t size, size_t slot_size)
@@ -53,37 +63,27 @@ static struct region *region_map(size_t size, size_t slot_size)
 	struct region *region = calloc(1, sizeof(*region));
 	if (region == NULL)
 		return NULL;
-	size_t page = page_size();
-	unsigned char *fence =
-		mmap(NULL, size + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (fence == MAP_FAILED) {
+	if (!secret_mapping_make(&region->mapping, size)) {
 		free(region);
 		return NULL;
 	}
-	region->bytes = fence + page;
-	region->size = size;
 	region->slot_size = slot_size;
-	if (mprotect(region->bytes, size, PROT_READ | PROT_WRITE) != 0 ||
-		madvise(region->bytes, size, MADV_DONTDUMP) != 0 ||
-		madvise(region->bytes, size, MADV_WIPEONFORK) != 0) {
-		munmap(fence, size + 2 * page);
-		free(region);
-		return NULL;
-	}
-	region->is_locked = mlock(region->bytes, size) == 0;
 	usage_now.bytes_mapped += size;
-	if (!region->is_locked)
+	if (region->mapping.is_hidden)
+		usage_now.bytes_hidden += size;
+	if (!region->mapping.is_locked)
 		usage_now.bytes_unlocked += size;
 	return region;
 }
 
 static void region_unmap(struct region *region)
 {
-	size_t page = page_size();
-	usage_now.bytes_mapped -= region->size;
-	if (!region->is_locked)
-		usage_now.bytes_unlocked -= region->size;
-	munmap(region->bytes - page, region->size + 2 * page);
+	usage_now.bytes_mapped -= region->mapping.size;
+	if (region->mapping.is_hidden)
+		usage_now.bytes_hidden -= region->mapping.size;
+	if (!region->mapping.is_locked)
+		usage_now.bytes_unlocked -= region->mapping.size;
+	secret_mapping_drop(&region->mapping);
 	free(region);
 }
 
@@ -97,7 +97,7 @@ static size_t class_of(size_t slot_size)
 
 static unsigned char *slot_take(struct region *region)
 {
-	size_t slots = region->size / region->slot_size;
+	size_t slots = region->mapping.size / region->slot_size;
 	if (region->slots_in_use == slots)
 		return NULL;
 	for (size_t i = 0; i < slots; i++) {
@@ -105,7 +105,7 @@ static unsigned char *slot_take(struct region *region)
 		if ((region->used[i / 64] & bit) == 0) {
 			region->used[i / 64] |= bit;
 			region->slots_in_use++;
-			return region->bytes + i * region->slot_size;
+			return region->mapping.bytes + i * region->slot_size;
 		}
 	}
 	return NULL;
@@ -119,13 +119,13 @@ static struct region *place_take(size_t capacity, unsigned char **place)
 {
 	size_t need = capacity + 1 + CANARY_BYTES;
 	if (need > LARGEST_SLOT) {
-		size_t page = page_size();
+		size_t page = (size_t)sysconf(_SC_PAGESIZE);
 		size_t size = (need + page - 1) / page * page;
 		struct region *own = region_map(size, size);
 		if (own == NULL)
 			return NULL;
 		own->slots_in_use = 1;
-		*place = own->bytes;
+		*place = own->mapping.bytes;
 		return own;
 	}
 	size_t class = class_of(need);
@@ -151,7 +151,7 @@ static void place_release(struct region *region, const unsigned char *place)
 		region_unmap(region);
 		return;
 	}
-	size_t i = (size_t)(place - region->bytes) / region->slot_size;
+	size_t i = (size_t)(place - region->mapping.bytes) / region->slot_size;
 	region->used[i / 64] &= ~(UINT64_C(1) << (i % 64));
 	struct region **link = &regions_of_class[class_of(region->slot_size)];
 	if (region->slots_in_use > 0 || (*link == region && region->next == NULL))
@@ -178,9 +178,8 @@ static int secret_place(struct secret *secret, size_t capacity)
 {
 	if (capacity > SECRET_MAX)
 		return -1;
+	pthread_once(&started, start);
 	pthread_mutex_lock(&lock);
-	if (canary == 0 && getrandom(&canary, sizeof(canary), 0) != (ssize_t)sizeof(canary))
-		canary = (uintptr_t)&canary ^ UINT64_C(0x9e3779b97f4a7c15);
 	unsigned char *place = NULL;
 	struct region *region = place_take(capacity, &place);
 	if (region != NULL)

@@ -1,11 +1,12 @@
 /*
  * Memory for secrets: keys, tokens, and whatever holds a copy of one.
  *
- * It is locked against swapping, left out of core dumps, zero in a forked child, fenced by guard
- * pages, ended by canaries, and wiped when freed. Whatever is secret lives in a struct secret, and
- * functions that need its bytes take the struct. Any thread may allocate and free; the bytes of one
- * secret belong to one thread at a time until they no longer change. A forked child finds zeros,
- * the canaries' places included: it frees nothing, and ends in execve() or _exit().
+ * It is locked against swapping, left out of core dumps, hidden from debuggers where the kernel can
+ * do that, not there in a forked child, fenced by guard pages, ended by canaries, and wiped when
+ * freed. Whatever is secret lives in a struct secret, and functions that need its bytes take the
+ * struct. Any thread may allocate and free; the bytes of one secret belong to one thread at a time
+ * until they no longer change. A forked child neither reads nor frees what its parent had, for it
+ * is zero or not mapped there; it can have secrets of its own.
  */
 #ifndef MRTOKEND_BASE_SECRET_H
 #define MRTOKEND_BASE_SECRET_H
@@ -68,6 +69,7 @@ void secret_cleanup(struct secret **secret);
 struct secret_memory {
 	size_t bytes_in_use; /* handed out, rounded up to the places they take */
 	size_t bytes_mapped; /* without the guard pages */
+	size_t bytes_hidden; /* mapped, and beyond the reach of /proc/PID/mem and ptrace */
 	size_t bytes_unlocked; /* mapped, but the lock was refused (RLIMIT_MEMLOCK) */
 };
 

@@ -59,6 +59,11 @@ void text_appendf(struct text *text, const char *format, ...)
 	va_end(again);
 }
 
+void text_fail(struct text *text)
+{
+	text->has_failed = true;
+}
+
 void text_append_percent_encoded(struct text *text, const char *bytes, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {

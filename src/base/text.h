@@ -22,6 +22,9 @@ void text_append(struct text *text, const char *string);
 void text_append_bytes(struct text *text, const char *bytes, size_t len);
 void text_appendf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* As if there had been no memory for what is appended next. */
+void text_fail(struct text *text);
+
 /* Append `bytes` with all but RFC 3986's unreserved characters percent-encoded. */
 void text_append_percent_encoded(struct text *text, const char *bytes, size_t len);
 

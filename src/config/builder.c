@@ -21,6 +21,13 @@ void builder_problem(struct builder *builder, const char *format, ...)
 	builder->problem_count++;
 }
 
+void builder_problem_of(struct builder *builder, const char *where, const struct error *err)
+{
+	builder_problem(builder, "%s%s", where, err->message);
+	if (err->code == ERR_NO_MEMORY)
+		builder->has_no_memory = true;
+}
+
 static int compare_sections(const void *a, const void *b)
 {
 	const struct section *one = a;
@@ -189,11 +196,12 @@ void builder_set(struct builder *builder, struct section *section, const struct 
 		if (!is_shown(key, value))
 			hide_value(err.message, sizeof(err.message), value);
 		text_hide_long_words(err.message);
+		char place[1024];
 		if (is_variable)
-			builder_problem(builder, "%s: %s", where, err.message);
+			snprintf(place, sizeof(place), "%s: ", where);
 		else
-			builder_problem(
-				builder, "%s: %s: %s: %s", where, title, key->name, err.message);
+			snprintf(place, sizeof(place), "%s: %s: %s: ", where, title, key->name);
+		builder_problem_of(builder, place, &err);
 	}
 }
 

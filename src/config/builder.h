@@ -44,6 +44,9 @@ struct builder {
 void builder_problem(struct builder *builder, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* The same of an error, with `where` in front; that there was no memory is remembered. */
+void builder_problem_of(struct builder *builder, const char *where, const struct error *err);
+
 /*
  * The section of that kind and name, made with its presets when it is new.
  * where  FILE:LINE, kept of the first time

@@ -129,7 +129,7 @@ static void read_file(struct builder *builder, const char *path, bool is_optiona
 	if (ini_file_read(path, &events, builder, &errnum, &err) == 0)
 		text_appendf(&builder->config->sources, "%s\n", path);
 	else if (errnum != ENOENT || !is_optional)
-		builder_problem(builder, "%s", err.message);
+		builder_problem_of(builder, "", &err);
 }
 
 static int is_drop_in(const struct dirent *entry)
@@ -151,7 +151,7 @@ static void read_drop_ins(struct builder *builder, const char *path)
 	if (count < 0 && errno != ENOENT) {
 		struct error err = ERROR_INIT;
 		error_set_errno(&err, errno, "cannot read the directory %s", directory.data);
-		builder_problem(builder, "%s", err.message);
+		builder_problem_of(builder, "", &err);
 	}
 	for (int i = 0; i < count; i++) {
 		_cleanup_text_ struct text file = {0};
@@ -165,7 +165,7 @@ static void read_drop_ins(struct builder *builder, const char *path)
 	free(entries);
 }
 
-int config_load(const char *path, struct config **config, struct text *problems)
+enum error_code config_load(const char *path, struct config **config, struct text *problems)
 {
 	struct builder builder = {.problems = problems};
 	builder.config = calloc(1, sizeof(*builder.config));
@@ -173,7 +173,7 @@ int config_load(const char *path, struct config **config, struct text *problems)
 		config_keys_preset(CONFIG_SECTION_DAEMON, builder.config) != 0) {
 		text_append(problems, "out of memory\n");
 		config_free(builder.config);
-		return -1;
+		return ERR_NO_MEMORY;
 	}
 	const char *file = path == NULL ? DEFAULT_FILE : path;
 	read_file(&builder, file, path == NULL);
@@ -182,15 +182,15 @@ int config_load(const char *path, struct config **config, struct text *problems)
 	 */
 	if (builder.problem_count == 0 && !builder.has_no_memory)
 		builder_complete(&builder, file);
-	if (builder.has_no_memory)
+	if (builder.has_no_memory && builder.problem_count == 0)
 		builder_problem(&builder, "out of memory");
 	builder_end(&builder);
 	if (builder.problem_count > 0) {
 		config_free(builder.config);
-		return -1;
+		return builder.has_no_memory ? ERR_NO_MEMORY : ERR_CONFIGURATION;
 	}
 	*config = builder.config;
-	return 0;
+	return ERR_NONE;
 }
 
 static void print_section(

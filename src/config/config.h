@@ -54,9 +54,9 @@ struct config {
  * problems  on failure, one line for each problem
  *
  * Secrets are not read here; see credential_kind.open().
- * Returns 0 or -1.
+ * Returns ERR_NONE, ERR_CONFIGURATION, or ERR_NO_MEMORY, which says nothing of the files.
  */
-int config_load(const char *path, struct config **config, struct text *problems);
+enum error_code config_load(const char *path, struct config **config, struct text *problems);
 
 /* Append what was understood, in the form of the file, with every default. No secret is in it. */
 void config_print(const struct config *config, struct text *out);

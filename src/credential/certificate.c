@@ -190,37 +190,32 @@ const char *certificate_thumbprint(const struct certificate *certificate)
 	return certificate->thumbprint;
 }
 
-/* Add one certificate to the list: base64 of its DER. Returns 0, or -1 without memory. */
-static int add_to_chain(struct json_object *chain, X509 *certificate)
+/* base64 of its DER */
+static void put_certificate(struct json_out *out, X509 *certificate)
 {
 	unsigned char *der = NULL;
 	int len = i2d_X509(certificate, &der);
 	char *encoded = len <= 0 ? NULL : malloc(4 * (((size_t)len + 2) / 3) + 1);
-	struct json_object *entry = NULL;
-	if (encoded != NULL) {
+	if (encoded == NULL) {
+		text_fail(&out->text);
+	} else {
 		base64_encode(der, (size_t)len, encoded);
-		entry = json_object_new_string(encoded);
+		json_out_string(out, NULL, encoded);
 	}
 	free(encoded);
 	OPENSSL_free(der);
-	if (entry != NULL && json_object_array_add(chain, entry) == 0)
-		return 0;
-	json_object_put(entry);
-	return -1;
 }
 
-struct json_object *certificate_chain(const struct certificate *certificate)
+void certificate_put_chain(
+	const struct certificate *certificate, const char *name, struct json_out *out)
 {
 	const STACK_OF(X509) *all = certificate->content.certificates;
-	struct json_object *chain = json_object_new_array();
-	int result = chain == NULL ? -1 : add_to_chain(chain, certificate->own);
-	for (int i = 0; result == 0 && i < sk_X509_num(all); i++)
+	json_out_begin(out, name, '[');
+	put_certificate(out, certificate->own);
+	for (int i = 0; i < sk_X509_num(all); i++)
 		if (sk_X509_value(all, i) != certificate->own)
-			result = add_to_chain(chain, sk_X509_value(all, i));
-	if (result == 0)
-		return chain;
-	json_object_put(chain);
-	return NULL;
+			put_certificate(out, sk_X509_value(all, i));
+	json_out_end(out, ']');
 }
 
 /* What OpenSSL makes of a signature by EC, in the form of JWS: RFC 7518, 3.4. Returns its length.

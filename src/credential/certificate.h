@@ -7,10 +7,10 @@
 #define MRTOKEND_CREDENTIAL_CERTIFICATE_H
 
 #include "base/error.h"
+#include "base/json_out.h"
 #include "base/secret.h"
 #include "base/text.h"
 
-#include <json-c/json.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -74,11 +74,9 @@ const char *certificate_algorithm(const struct certificate *certificate);
 const char *certificate_thumbprint_member(const struct certificate *certificate);
 const char *certificate_thumbprint(const struct certificate *certificate);
 
-/*
- * The value of the JWS member x5c, a list: the certificate, then the others of its file.
- * Returns NULL when there is no memory. Release with json_object_put().
- */
-struct json_object *certificate_chain(const struct certificate *certificate);
+/* Write the list of the JWS member x5c: the certificate, then the others of its file. */
+void certificate_put_chain(
+	const struct certificate *certificate, const char *name, struct json_out *out);
 
 /*
  * Append the signature of all that `signed_part` holds by now, as JWS wants it: base64url without

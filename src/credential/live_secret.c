@@ -128,8 +128,7 @@ static int follow_file(struct live_secret *live, struct error *err)
 	struct stat now;
 	/* Looked at before it is read: what changes in between is read again next time. */
 	if (stat(live->file.name, &now) != 0) {
-		error_set_errno(err, errno, "cannot open %s", live->file.name);
-		err->code = ERR_SECRET_SOURCE;
+		secret_source_set_errno(err, errno, live->file.name);
 		return -1;
 	}
 	if (live->secret != NULL && live->is_settled && is_same(&now, &live->seen))

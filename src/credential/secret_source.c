@@ -150,12 +150,19 @@ static struct secret *read_descriptor(int fd, const char *path, struct error *er
 	return NULL;
 }
 
+void secret_source_set_errno(struct error *err, int errnum, const char *path)
+{
+	bool is_of_host = errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == EIO;
+	error_set_errno(err, errnum, "cannot open %s", path);
+	if (!is_of_host)
+		err->code = ERR_SECRET_SOURCE;
+}
+
 static struct secret *read_file(const char *path, struct error *err)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0) {
-		error_set_errno(err, errno, "cannot open %s", path);
-		err->code = ERR_SECRET_SOURCE;
+		secret_source_set_errno(err, errno, path);
 		return NULL;
 	}
 	struct secret *secret = read_descriptor(fd, path, err);

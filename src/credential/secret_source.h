@@ -55,6 +55,12 @@ struct secret *secret_source_read(const struct secret_source *source, struct err
 /* The same, but every byte as it is: the end of a binary file may look like white space. */
 struct secret *secret_source_read_binary(const struct secret_source *source, struct error *err);
 
+/*
+ * "cannot open PATH" and why. ERR_SECRET_SOURCE, which somebody must mend, unless the host is short
+ * of descriptors or memory, or its disk fails, which may pass by itself: ERR_SYSTEM, ERR_NO_MEMORY.
+ */
+void secret_source_set_errno(struct error *err, int errnum, const char *path);
+
 /* Whether the variable was read, and is empty in the environment for that reason. */
 bool secret_source_remembers(const char *name);
 

@@ -1,5 +1,6 @@
 #include "server/answer.h"
 
+#include "base/log.h"
 #include "base/text.h"
 #include "server/server.h"
 
@@ -112,6 +113,28 @@ enum MHD_Result answer_send_ready(struct request *request, struct answer *answer
 	return MHD_queue_response(request->connection, answer->status, answer->response);
 }
 
+struct answer *answer_new_no_memory(void)
+{
+	static char body[] =
+		"{\"error\":{\"code\":\"no_memory\",\"message\":\"the daemon is out of memory; "
+		"ask again\",\"account\":null,\"retry_after\":1}}\n";
+	struct answer *answer = answer_new(
+		MHD_create_response_from_buffer(sizeof(body) - 1, body, MHD_RESPMEM_PERSISTENT),
+		MHD_HTTP_SERVICE_UNAVAILABLE, JSON_TYPE, NULL);
+	if (answer == NULL ||
+		MHD_add_response_header(answer->response, "Retry-After", "1") == MHD_YES)
+		return answer;
+	answer_free(answer);
+	return NULL;
+}
+
+enum MHD_Result answer_send_no_memory(struct request *request)
+{
+	log_error("out of memory: request %016" PRIx64 " was answered with 503 no_memory",
+		request->number);
+	return answer_send_ready(request, request->no_memory);
+}
+
 /* Make and queue an answer for this request alone; `extra` is name, value, name, ..., NULL. */
 static enum MHD_Result send_text(struct request *request, unsigned status, const char *body,
 	const char *content_type, const char *const *extra)
@@ -133,21 +156,16 @@ static enum MHD_Result send_text(struct request *request, unsigned status, const
 	return result;
 }
 
-/* The object as one line, for free(); NULL: no memory. `body` is released. */
-static char *line_of(struct json_object *body)
+/* The JSON as one line, for free(); NULL: no memory. `body` is empty then. */
+static char *line_of(struct json_out *body)
 {
-	const char *string = json_object_to_json_string_ext(
-		body, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
-	struct text line = {0};
-	if (string != NULL) {
-		text_append(&line, string);
-		text_append(&line, "\n");
-	}
-	json_object_put(body);
-	return string == NULL ? NULL : text_steal(&line);
+	text_append(&body->text, "\n");
+	char *line = text_steal(&body->text);
+	text_free(&body->text);
+	return line;
 }
 
-struct answer *answer_new_json(unsigned status, struct json_object *body)
+struct answer *answer_new_json(unsigned status, struct json_out *body)
 {
 	char *line = line_of(body);
 	if (line == NULL)
@@ -159,17 +177,17 @@ struct answer *answer_new_json(unsigned status, struct json_object *body)
 	return answer_new(response, status, JSON_TYPE, NULL);
 }
 
-static enum MHD_Result send_json_with(struct request *request, unsigned status,
-	struct json_object *body, const char *const *extra)
+static enum MHD_Result send_json_with(
+	struct request *request, unsigned status, struct json_out *body, const char *const *extra)
 {
 	char *line = line_of(body);
 	enum MHD_Result result =
 		line == NULL ? MHD_NO : send_text(request, status, line, JSON_TYPE, extra);
 	free(line);
-	return result;
+	return result == MHD_YES ? result : answer_send_no_memory(request);
 }
 
-enum MHD_Result answer_send_json(struct request *request, unsigned status, struct json_object *body)
+enum MHD_Result answer_send_json(struct request *request, unsigned status, struct json_out *body)
 {
 	const char *const nothing[] = {NULL};
 	return send_json_with(request, status, body, nothing);
@@ -178,19 +196,18 @@ enum MHD_Result answer_send_json(struct request *request, unsigned status, struc
 #define EXTRA_MAX 7
 
 /* The error object; and its headers as name, value, name, ..., NULL. */
-static struct json_object *error_object(const struct answer_error *error,
+static void put_error(struct json_out *body, const struct answer_error *error,
 	const char *extra[EXTRA_MAX], char *seconds, size_t seconds_size)
 {
-	struct json_object *root = json_object_new_object();
-	struct json_object *object = json_object_new_object();
 	size_t extras = 0;
-	json_object_object_add(root, "error", object);
-	json_object_object_add(object, "code", json_object_new_string(error->code));
-	json_object_object_add(object, "message", json_object_new_string(error->message));
-	json_object_object_add(object, "account",
-		error->account == NULL ? NULL : json_object_new_string(error->account));
-	json_object_object_add(object, "retry_after",
-		error->retry_after_s < 0 ? NULL : json_object_new_int64(error->retry_after_s));
+	json_out_begin(body, NULL, '{');
+	json_out_begin(body, "error", '{');
+	json_out_string(body, "code", error->code);
+	json_out_string(body, "message", error->message);
+	json_out_string(body, "account", error->account);
+	json_out_number(body, "retry_after", error->retry_after_s >= 0, error->retry_after_s);
+	json_out_end(body, '}');
+	json_out_end(body, '}');
 	if (error->retry_after_s >= 0) {
 		snprintf(seconds, seconds_size, "%" PRId64, error->retry_after_s);
 		extra[extras++] = "Retry-After";
@@ -205,23 +222,24 @@ static struct json_object *error_object(const struct answer_error *error,
 		extra[extras++] = "close";
 	}
 	extra[extras] = NULL;
-	return root;
 }
 
 enum MHD_Result answer_send_error(struct request *request, const struct answer_error *error)
 {
 	const char *extra[EXTRA_MAX];
 	char seconds[24];
-	struct json_object *body = error_object(error, extra, seconds, sizeof(seconds));
-	return send_json_with(request, error->status, body, extra);
+	struct json_out body = {0};
+	put_error(&body, error, extra, seconds, sizeof(seconds));
+	return send_json_with(request, error->status, &body, extra);
 }
 
 struct answer *answer_new_error(const struct answer_error *error)
 {
 	const char *extra[EXTRA_MAX];
 	char seconds[24];
-	struct json_object *body = error_object(error, extra, seconds, sizeof(seconds));
-	struct answer *answer = answer_new_json(error->status, body);
+	struct json_out body = {0};
+	put_error(&body, error, extra, seconds, sizeof(seconds));
+	struct answer *answer = answer_new_json(error->status, &body);
 	for (size_t i = 0; answer != NULL && extra[i] != NULL; i += 2) {
 		if (MHD_add_response_header(answer->response, extra[i], extra[i + 1]) != MHD_YES) {
 			answer_free(answer);

@@ -5,9 +5,9 @@
 #ifndef MRTOKEND_SERVER_ANSWER_H
 #define MRTOKEND_SERVER_ANSWER_H
 
+#include "base/json_out.h"
 #include "server/routes.h"
 
-#include <json-c/json.h>
 #include <microhttpd.h>
 
 struct answer;
@@ -19,10 +19,19 @@ struct answer;
 enum MHD_Result answer_send_ready(struct request *request, struct answer *answer);
 
 /*
- * A ready answer of JSON, to be sent to any number of requests. `body` is released.
- * Returns NULL when there is no memory. Free with answer_free().
+ * A ready answer of JSON, to be sent to any number of requests. `body` is released, and may be
+ * NULL. Returns NULL when there is no memory. Free with answer_free().
  */
-struct answer *answer_new_json(unsigned status, struct json_object *body);
+struct answer *answer_new_json(unsigned status, struct json_out *body);
+
+/*
+ * The ready answer to requests that there is no memory to answer otherwise. Returns NULL when there
+ * is none for it either. Free with answer_free().
+ */
+struct answer *answer_new_no_memory(void);
+
+/* Send it, and log that. */
+enum MHD_Result answer_send_no_memory(struct request *request);
 
 struct answer_error;
 
@@ -32,9 +41,8 @@ struct answer *answer_new_error(const struct answer_error *error);
 /* The caller's own hold ends; what is being sent lives until it is. NULL is fine. */
 void answer_free(struct answer *answer);
 
-/* Send JSON. `body` is released. */
-enum MHD_Result answer_send_json(
-	struct request *request, unsigned status, struct json_object *body);
+/* Send JSON. `body` is taken, and empty then; that there was no memory for it is told. */
+enum MHD_Result answer_send_json(struct request *request, unsigned status, struct json_out *body);
 
 struct answer_error {
 	unsigned status;

@@ -145,6 +145,10 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd_conn
 	(void)upload_size;
 	if (connection == NULL || connection->user == NULL)
 		return MHD_NO; /* there was no memory for it, or nobody knows whose it is */
+	/* What was sent before it was shut down is still read. To answer it would be to keep a
+	 * descriptor that nobody counts. */
+	if (connection->phase == CONNECTION_CLOSING)
+		return MHD_NO;
 	unsigned adoptions = atomic_load(&hall->registry->adoptions); /* before the table */
 	struct request request = {
 		.connection = mhd_connection,
@@ -152,6 +156,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd_conn
 		.adoptions = adoptions,
 		.table = atomic_load(&hall->registry->table),
 		.pages = hall->pages,
+		.no_memory = hall->no_memory,
 		.waiters = &hall->waiters,
 		.waiter = &connection->waiter,
 		.user = connection->user,
@@ -163,9 +168,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *mhd_conn
 	};
 	if (is_first_call) {
 		*request_context = connection;
-		if (connection->phase != CONNECTION_CLOSING)
-			connection_enter(
-				&hall->connections, connection, CONNECTION_BUSY, hall->now_ms);
+		connection_enter(&hall->connections, connection, CONNECTION_BUSY, hall->now_ms);
 		if (!has_body(mhd_connection))
 			return MHD_YES;
 		hall->next_number++;

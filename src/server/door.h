@@ -30,6 +30,7 @@ struct hall {
 	struct audit *audit;
 	enum peer_way way; /* how peers' units are told */
 	int64_t look_ms; /* CLOCK_BOOTTIME when the doors' queues are to be looked at; INT64_MAX */
+	struct answer *no_memory; /* the answer to requests for which there is none */
 	uint64_t next_number; /* of a request; unlike any other of this process */
 	int64_t now_ms; /* as the loop woke up; CLOCK_BOOTTIME without what it missed */
 };

@@ -3,6 +3,7 @@
  * far it is. Neither waits. Both tell the refresh thread that somebody is waiting.
  */
 #include "server/answer.h"
+#include "base/json_out.h"
 #include "server/routes.h"
 
 #include <stdio.h>
@@ -16,49 +17,37 @@ static bool is_under_way(const struct account_login *login)
 	       (login->state == ACCOUNT_LOGIN_STARTING || login->state == ACCOUNT_LOGIN_PENDING);
 }
 
-static struct json_object *string_if(bool is_there, const char *string)
+static void put_error(struct json_out *out, const struct account_login *login)
 {
-	return is_there ? json_object_new_string(string) : NULL;
-}
-
-static struct json_object *number_if(bool is_there, int64_t number)
-{
-	return is_there ? json_object_new_int64(number) : NULL;
-}
-
-static struct json_object *error_of(const struct account_login *login)
-{
-	if (login == NULL || login->state != ACCOUNT_LOGIN_FAILED)
-		return NULL;
-	struct json_object *error = json_object_new_object();
-	json_object_object_add(
-		error, "code", json_object_new_string(error_code_name(login->error.code)));
-	json_object_object_add(error, "message", json_object_new_string(login->error.message));
-	return error;
+	if (login == NULL || login->state != ACCOUNT_LOGIN_FAILED) {
+		json_out_string(out, "error", NULL);
+		return;
+	}
+	json_out_begin(out, "error", '{');
+	json_out_string(out, "code", error_code_name(login->error.code));
+	json_out_string(out, "message", login->error.message);
+	json_out_end(out, '}');
 }
 
 /* login  NULL: there was none */
-static struct json_object *login_object(
-	const struct account *account, const struct account_login *login, int64_t now_ms)
+static void put_login(struct json_out *out, const struct account *account,
+	const struct account_login *login, int64_t now_ms)
 {
 	static const struct account_login none;
 	bool is_pending = login != NULL && login->state == ACCOUNT_LOGIN_PENDING;
 	const struct account_login *shown = is_pending ? login : &none;
 	int64_t left_s = (shown->expires_ms - now_ms) / 1000;
-	struct json_object *object = json_object_new_object();
-	json_object_object_add(object, "account", json_object_new_string(account->settings.name));
-	json_object_object_add(object, "state",
-		json_object_new_string(
-			login == NULL ? "none" : account_login_state_name(login->state)));
-	json_object_object_add(object, "user_code", string_if(is_pending, shown->user_code));
-	json_object_object_add(
-		object, "verification_uri", string_if(is_pending, shown->verification_uri));
-	json_object_object_add(object, "message", string_if(is_pending, shown->message));
-	json_object_object_add(
-		object, "expires_in", number_if(is_pending, left_s < 0 ? 0 : left_s));
-	json_object_object_add(object, "interval", number_if(is_pending, shown->interval_s));
-	json_object_object_add(object, "error", error_of(login));
-	return object;
+	json_out_begin(out, NULL, '{');
+	json_out_string(out, "account", account->settings.name);
+	json_out_string(
+		out, "state", login == NULL ? "none" : account_login_state_name(login->state));
+	json_out_string(out, "user_code", is_pending ? shown->user_code : NULL);
+	json_out_string(out, "verification_uri", is_pending ? shown->verification_uri : NULL);
+	json_out_string(out, "message", is_pending ? shown->message : NULL);
+	json_out_number(out, "expires_in", is_pending, left_s < 0 ? 0 : left_s);
+	json_out_number(out, "interval", is_pending, shown->interval_s);
+	put_error(out, login);
+	json_out_end(out, '}');
 }
 
 /* Whoever asks again too soon has the last failure for an answer, and costs the others nothing. */
@@ -112,6 +101,7 @@ enum MHD_Result route_login(struct request *request)
 		account->login_wanted_ms = request->now_ms;
 		account_request(request->registry, account, ACCOUNT_REQUEST_LOGIN);
 	}
-	return answer_send_json(request, request->is_post ? MHD_HTTP_ACCEPTED : MHD_HTTP_OK,
-		login_object(account, login_of(account), request->now_ms));
+	struct json_out out = {0};
+	put_login(&out, account, login_of(account), request->now_ms);
+	return answer_send_json(request, request->is_post ? MHD_HTTP_ACCEPTED : MHD_HTTP_OK, &out);
 }

@@ -31,6 +31,7 @@ enum page_kind {
 struct page {
 	struct answer *answer;
 	const struct account_table *table; /* that it tells of */
+	unsigned adoptions; /* of the registry; a table may stand where one was freed */
 	int64_t made_ms; /* CLOCK_BOOTTIME */
 	struct peer viewer; /* who it was made for, where there are rules; else zeroed */
 };

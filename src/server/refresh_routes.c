@@ -36,7 +36,7 @@ static enum MHD_Result refuse(struct request *request, const struct account *acc
 /* Whether the upstream said, in its last answer, when it wants to be asked again. */
 static bool is_held_off(const struct account_report *report, int64_t now_ms)
 {
-	return report->error.code == ERR_THROTTLED && report->error.retry_after_s > 0 &&
+	return report->error.code != ERR_NONE && report->error.retry_after_s > 0 &&
 	       report->next_ms > now_ms;
 }
 
@@ -108,10 +108,8 @@ enum MHD_Result route_refresh(struct request *request)
 	if (terms.bound_ms > 0 && route_waits(request, &terms))
 		return MHD_YES;
 	if (terms.report->exchanges == exchanges)
-		return answer_send_json(
-			request, MHD_HTTP_ACCEPTED, route_account_object(account, request->now_ms));
+		return route_send_account(request, MHD_HTTP_ACCEPTED, account);
 	if (terms.report->error.code != ERR_NONE)
 		return tell_failure(request, account, terms.report);
-	return answer_send_json(
-		request, MHD_HTTP_OK, route_account_object(account, request->now_ms));
+	return route_send_account(request, MHD_HTTP_OK, account);
 }

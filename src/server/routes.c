@@ -142,7 +142,8 @@ enum MHD_Result routes_refuse_excess(struct request *request)
 	struct page *page = &request->pages[PAGE_EXCESS];
 	if (page->answer == NULL)
 		page->answer = answer_new_error(&error);
-	return page->answer == NULL ? MHD_NO : answer_send_ready(request, page->answer);
+	return page->answer == NULL ? answer_send_no_memory(request)
+				    : answer_send_ready(request, page->answer);
 }
 
 enum MHD_Result routes_refuse_body(struct request *request)

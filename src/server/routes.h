@@ -11,7 +11,6 @@
 #include "server/waiters.h"
 #include "token/account.h"
 
-#include <json-c/json.h>
 #include <microhttpd.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,6 +24,7 @@ struct request {
 	unsigned adoptions; /* of the registry, as the table was looked up or before */
 	const struct account_table *table; /* the present configuration's */
 	struct page *pages; /* of PAGE_COUNT kinds */
+	struct answer *no_memory; /* for want of another */
 	struct waiters *waiters;
 	struct waiter **waiter; /* this request's place among them */
 	struct caller caller; /* who asks */
@@ -85,8 +85,9 @@ int64_t route_wait_ms(const struct request *request, int64_t default_ms);
  */
 bool route_waits(struct request *request, const struct wait_terms *terms);
 
-/* What /v1/accounts/{name} says of the account, for json_object_put(). */
-struct json_object *route_account_object(const struct account *account, int64_t now_ms);
+/* Send what /v1/accounts/{name} says of the account. */
+enum MHD_Result route_send_account(
+	struct request *request, unsigned status, const struct account *account);
 
 /*
  * The account that the path names, if whoever asks may do that with it; or NULL, and then the error

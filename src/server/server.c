@@ -309,6 +309,7 @@ static void server_free(struct server *server)
 		answer_free(server->hall.pages[i].answer);
 		peer_clear(&server->hall.pages[i].viewer);
 	}
+	answer_free(server->hall.no_memory);
 	if (server->event_fd >= 0)
 		close(server->event_fd);
 	pthread_cond_destroy(&server->answered);
@@ -344,7 +345,10 @@ struct server *server_start(const struct server_options *options, struct listene
 	pthread_cond_init(&server->answered, NULL);
 	server->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	server->polls = calloc(count + 1, sizeof(*server->polls));
-	if (server->event_fd < 0 || server->polls == NULL ||
+	server->hall.no_memory = answer_new_no_memory();
+	if (server->polls == NULL || server->hall.no_memory == NULL)
+		errno = ENOMEM;
+	if (server->event_fd < 0 || server->polls == NULL || server->hall.no_memory == NULL ||
 		getrandom(&server->hall.next_number, sizeof(server->hall.next_number), 0) !=
 			(ssize_t)sizeof(server->hall.next_number)) {
 		error_set_errno(err, errno, "cannot serve");
@@ -361,11 +365,14 @@ struct server *server_start(const struct server_options *options, struct listene
 	int failed = ENOMEM;
 	if (copy != NULL) {
 		server->door_count = count;
+		/* Before there is anybody to be woken up. */
+		registry_set_notify(options->registry, wake, server);
 		failed = pthread_create(&server->thread, NULL, server_main, server);
 		if (failed != 0)
 			error_set_errno(err, failed, "cannot start the server thread");
 	}
 	if (failed != 0) {
+		registry_set_notify(options->registry, NULL, NULL);
 		for (size_t i = 0; server->doors != NULL && i < count; i++)
 			door_free(server->doors[i]);
 		free(copy);
@@ -373,7 +380,6 @@ struct server *server_start(const struct server_options *options, struct listene
 		return NULL;
 	}
 	pthread_setname_np(server->thread, "serve");
-	registry_set_notify(options->registry, wake, server);
 	keep_listeners(server, listeners, copy, count);
 	return server;
 }

@@ -2,68 +2,69 @@
  * What people and probes ask: accounts and their states, liveness, readiness. Never a secret, never
  * a token.
  */
+#include "base/json_out.h"
 #include "server/answer.h"
 #include "server/routes.h"
 
 #include <string.h>
 
-static struct json_object *string_or_null(const char *string)
-{
-	return string == NULL || string[0] == '\0' ? NULL : json_object_new_string(string);
-}
-
-static struct json_object *error_object(const struct account_report *report)
+static void put_error(struct json_out *out, const struct account_report *report)
 {
 	const struct error *err = &report->error;
-	if (err->code == ERR_NONE)
-		return NULL;
-	struct json_object *object = json_object_new_object();
-	json_object_object_add(object, "code", json_object_new_string(error_code_name(err->code)));
-	json_object_object_add(object, "message", json_object_new_string(err->message));
-	json_object_object_add(object, "status",
-		err->http_status == 0 ? NULL : json_object_new_int(err->http_status));
-	json_object_object_add(
-		object, "correlation_vector", string_or_null(err->correlation_vector));
-	json_object_object_add(object, "upstream_code", string_or_null(err->upstream_code));
-	json_object_object_add(object, "correlation_id", string_or_null(err->correlation_id));
-	json_object_object_add(object, "at", json_object_new_int64(report->failed_on));
-	return object;
+	if (err->code == ERR_NONE) {
+		json_out_string(out, "last_error", NULL);
+		return;
+	}
+	json_out_begin(out, "last_error", '{');
+	json_out_string(out, "code", error_code_name(err->code));
+	json_out_string(out, "message", err->message);
+	json_out_number(out, "status", err->http_status != 0, err->http_status);
+	json_out_text(out, "correlation_vector", err->correlation_vector);
+	json_out_text(out, "upstream_code", err->upstream_code);
+	json_out_text(out, "correlation_id", err->correlation_id);
+	json_out_number(out, "at", true, report->failed_on);
+	json_out_end(out, '}');
 }
 
-struct json_object *route_account_object(const struct account *account, int64_t now_ms)
+static void put_account(struct json_out *out, const struct account *account, int64_t now_ms)
 {
+	static const struct snapshot none;
 	const struct account_settings *settings = &account->settings;
 	const struct snapshot *snapshot = atomic_load(&account->snapshot);
 	const struct account_report *report = atomic_load(&account->report);
 	bool is_valid = snapshot_is_valid(snapshot, now_ms);
+	const struct snapshot *shown = is_valid ? snapshot : &none;
 	int64_t wait_s = report->next_ms > now_ms ? (report->next_ms - now_ms) / 1000 : 0;
-	struct json_object *object = json_object_new_object();
-	json_object_object_add(object, "name", json_object_new_string(settings->name));
-	json_object_object_add(object, "kind", json_object_new_string(settings->kind));
-	json_object_object_add(object, "account_id", string_or_null(settings->account_id));
-	json_object_object_add(object, "account_domain", string_or_null(settings->account_domain));
-	json_object_object_add(object, "scope", string_or_null(settings->scope));
-	json_object_object_add(object, "endpoint", string_or_null(settings->endpoint));
-	json_object_object_add(object, "credential", json_object_new_string(settings->credential));
-	json_object_object_add(object, "credential_in_use", string_or_null(report->given_by));
-	json_object_object_add(object, "key_in_use", string_or_null(report->key));
-	json_object_object_add(object, "required", json_object_new_boolean(settings->is_required));
-	json_object_object_add(object, "state",
-		json_object_new_string(
-			account_state_name(account_state_of(report, snapshot, now_ms))));
-	json_object_object_add(object, "expires_on",
-		is_valid ? json_object_new_int64(snapshot->expires_on) : NULL);
-	json_object_object_add(object, "refresh_on",
-		is_valid ? json_object_new_int64(snapshot->refresh_on) : NULL);
-	json_object_object_add(object, "expires_in",
-		is_valid ? json_object_new_int64((snapshot->dead_at_ms - now_ms) / 1000) : NULL);
-	json_object_object_add(object, "refresh_in", json_object_new_int64(wait_s));
-	json_object_object_add(object, "refreshed_on",
-		report->refreshed_on == 0 ? NULL : json_object_new_int64(report->refreshed_on));
-	json_object_object_add(object, "failures", json_object_new_int64(report->failures));
-	json_object_object_add(object, "last_error", error_object(report));
-	json_object_object_add(object, "notice", string_or_null(report->notice));
-	return object;
+	json_out_begin(out, NULL, '{');
+	json_out_string(out, "name", settings->name);
+	json_out_string(out, "kind", settings->kind);
+	json_out_text(out, "account_id", settings->account_id);
+	json_out_text(out, "account_domain", settings->account_domain);
+	json_out_text(out, "scope", settings->scope);
+	json_out_text(out, "endpoint", settings->endpoint);
+	json_out_string(out, "credential", settings->credential);
+	json_out_text(out, "credential_in_use", report->given_by);
+	json_out_text(out, "key_in_use", report->key);
+	json_out_boolean(out, "required", settings->is_required);
+	json_out_string(
+		out, "state", account_state_name(account_state_of(report, snapshot, now_ms)));
+	json_out_number(out, "expires_on", is_valid, shown->expires_on);
+	json_out_number(out, "refresh_on", is_valid, shown->refresh_on);
+	json_out_number(out, "expires_in", is_valid, (shown->dead_at_ms - now_ms) / 1000);
+	json_out_number(out, "refresh_in", true, wait_s);
+	json_out_number(out, "refreshed_on", report->refreshed_on != 0, report->refreshed_on);
+	json_out_number(out, "failures", true, report->failures);
+	put_error(out, report);
+	json_out_text(out, "notice", report->notice);
+	json_out_end(out, '}');
+}
+
+enum MHD_Result route_send_account(
+	struct request *request, unsigned status, const struct account *account)
+{
+	struct json_out out = {0};
+	put_account(&out, account, request->now_ms);
+	return answer_send_json(request, status, &out);
 }
 
 static const char *const no_parameters[] = {NULL};
@@ -80,19 +81,20 @@ static enum MHD_Result show_page(struct request *request, enum page_kind kind,
 	struct page *page = &request->pages[kind];
 	const struct peer *viewer = request->table->has_rules ? request->caller.peer : &nobody;
 	if (!page_is_fresh(page, request->table, request->table->count, request->now_ms) ||
-		!peer_is_alike(&page->viewer, viewer)) {
+		page->adoptions != request->adoptions || !peer_is_alike(&page->viewer, viewer)) {
 		struct answer *answer = make(request);
 		/* After that: making it may have shown the viewer's unit. */
 		struct peer own = {0};
 		if (answer == NULL || peer_copy(&own, viewer) != 0) {
 			answer_free(answer);
-			return MHD_NO;
+			return answer_send_no_memory(request);
 		}
 		answer_free(page->answer);
 		peer_clear(&page->viewer);
 		*page = (struct page){
 			.answer = answer,
 			.table = request->table,
+			.adoptions = request->adoptions,
 			.made_ms = request->now_ms,
 			.viewer = own,
 		};
@@ -103,18 +105,19 @@ static enum MHD_Result show_page(struct request *request, enum page_kind kind,
 static struct answer *make_accounts(const struct request *request)
 {
 	const struct account_table *table = request->table;
-	struct json_object *root = json_object_new_object();
-	struct json_object *list = json_object_new_array();
-	json_object_object_add(root, "default_account",
+	struct json_out out = {0};
+	json_out_begin(&out, NULL, '{');
+	json_out_string(&out, "default_account",
 		table->default_account == NULL || !route_shows(request, table->default_account)
 			? NULL
-			: json_object_new_string(table->default_account->settings.name));
+			: table->default_account->settings.name);
+	json_out_begin(&out, "accounts", '[');
 	for (size_t i = 0; i < table->count; i++)
 		if (route_shows(request, table->accounts[i]))
-			json_object_array_add(
-				list, route_account_object(table->accounts[i], request->now_ms));
-	json_object_object_add(root, "accounts", list);
-	return answer_new_json(MHD_HTTP_OK, root);
+			put_account(&out, table->accounts[i], request->now_ms);
+	json_out_end(&out, ']');
+	json_out_end(&out, '}');
+	return answer_new_json(MHD_HTTP_OK, &out);
 }
 
 enum MHD_Result route_accounts(struct request *request)
@@ -130,16 +133,17 @@ enum MHD_Result route_account(struct request *request)
 	const struct account *account = route_account_to_see(request, &result);
 	if (account == NULL)
 		return result;
-	return answer_send_json(
-		request, MHD_HTTP_OK, route_account_object(account, request->now_ms));
+	return route_send_account(request, MHD_HTTP_OK, account);
 }
 
 /* Alive: this thread answers. */
 enum MHD_Result route_healthz(struct request *request)
 {
-	struct json_object *root = json_object_new_object();
-	json_object_object_add(root, "status", json_object_new_string("ok"));
-	return answer_send_json(request, MHD_HTTP_OK, root);
+	struct json_out out = {0};
+	json_out_begin(&out, NULL, '{');
+	json_out_string(&out, "status", "ok");
+	json_out_end(&out, '}');
+	return answer_send_json(request, MHD_HTTP_OK, &out);
 }
 
 /*
@@ -149,33 +153,32 @@ enum MHD_Result route_healthz(struct request *request)
 static struct answer *make_readiness(const struct request *request)
 {
 	const struct account_table *table = request->table;
-	struct json_object *root = json_object_new_object();
-	struct json_object *list = json_object_new_array();
+	struct json_out list = {0};
+	struct json_out out = {0};
 	bool is_ready = true;
+	json_out_begin(&list, NULL, '[');
 	for (size_t i = 0; i < table->count; i++) {
 		const struct account *account = table->accounts[i];
-		const struct snapshot *snapshot = atomic_load(&account->snapshot);
 		const struct account_report *report = atomic_load(&account->report);
-		bool is_valid = snapshot_is_valid(snapshot, request->now_ms);
+		bool is_valid = snapshot_is_valid(atomic_load(&account->snapshot), request->now_ms);
 		bool has_worked = report->error.code == ERR_NONE && report->refreshed_on != 0;
 		if (!is_valid && account->settings.is_required)
 			is_ready = false;
 		if (!route_shows(request, account))
 			continue;
-		struct json_object *object = json_object_new_object();
-		json_object_object_add(
-			object, "name", json_object_new_string(account->settings.name));
-		json_object_object_add(
-			object, "required", json_object_new_boolean(account->settings.is_required));
-		json_object_object_add(
-			object, "has_valid_token", json_object_new_boolean(is_valid));
-		json_object_object_add(
-			object, "last_refresh_worked", json_object_new_boolean(has_worked));
-		json_object_array_add(list, object);
+		json_out_begin(&list, NULL, '{');
+		json_out_string(&list, "name", account->settings.name);
+		json_out_boolean(&list, "required", account->settings.is_required);
+		json_out_boolean(&list, "has_valid_token", is_valid);
+		json_out_boolean(&list, "last_refresh_worked", has_worked);
+		json_out_end(&list, '}');
 	}
-	json_object_object_add(root, "ready", json_object_new_boolean(is_ready));
-	json_object_object_add(root, "accounts", list);
-	return answer_new_json(is_ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, root);
+	json_out_end(&list, ']');
+	json_out_begin(&out, NULL, '{');
+	json_out_boolean(&out, "ready", is_ready);
+	json_out_take(&out, "accounts", &list);
+	json_out_end(&out, '}');
+	return answer_new_json(is_ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, &out);
 }
 
 enum MHD_Result route_readyz(struct request *request)

@@ -25,10 +25,10 @@ static bool find_token(const struct account *account, int64_t now_ms,
 	return snapshot_is_valid(*snapshot, now_ms) && !(*report)->is_static;
 }
 
-/* A new process is a reason to try again now. */
+/* A new process is a reason to try again now, unless the upstream said when. */
 static int64_t next_of(const struct account_report *report)
 {
-	return report->failures > 0 ? 0 : report->next_ms;
+	return report->failures > 0 && report->error.retry_after_s <= 0 ? 0 : report->next_ms;
 }
 
 /* FNV-1a, by eight bytes at a time. */
@@ -108,6 +108,8 @@ static int find_entries(const struct account_table *table, int64_t now_ms, struc
 			continue;
 		if (entry_of(&table->accounts[i]->settings, snapshot, report, entry, err) != 0)
 			return -1;
+		if (!cache_entry_has_sound_times(entry, now_ms))
+			continue; /* the reader would refuse all for its sake */
 		entries->size += cache_entry_size(entry);
 		entries->count++;
 	}

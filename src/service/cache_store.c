@@ -82,6 +82,11 @@ static struct cache_image *open_newest(struct cache_store *store,
 	struct cache_image *newest = NULL;
 	for (size_t i = 0; i < count; i++) {
 		struct error err = ERROR_INIT;
+		if (strlen(stored[i].name) >= CACHE_STORE_NAME_SIZE) {
+			error_set(&err, ERR_SYSTEM, "found a name that no image is given");
+			refuse(stored[i].name, &err);
+			continue;
+		}
 		struct cache_image *image = cache_image_open(stored[i].fd, moment, &err);
 		if (image == NULL) {
 			refuse(stored[i].name, &err);

@@ -20,7 +20,7 @@ static void notify(const char *format, ...) __attribute__((format(printf, 1, 2))
 
 static void notify(const char *format, ...)
 {
-	char message[1024];
+	char message[4096]; /* a status line, with what else is told */
 	va_list args;
 	va_start(args, format);
 	vsnprintf(message, sizeof(message), format, args);

@@ -2,11 +2,13 @@
 
 #include "base/text.h"
 
+#include <errno.h>
 #include <json-c/json.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define NO_MEMORY "cannot decode a token: out of memory"
 #define LARGEST_EXP ((int64_t)1 << 53)
 
 /* The payload part, decoded. NULL with *err when the token has none. */
@@ -28,7 +30,7 @@ static struct secret *decode_payload(const struct secret *token, struct error *e
 	unsigned char *room = payload == NULL ? NULL : secret_extend(payload, 3 * len / 4 + 1);
 	if (room == NULL) {
 		secret_free(payload);
-		error_set(err, ERR_NO_MEMORY, "cannot decode a token: out of memory");
+		error_set(err, ERR_NO_MEMORY, NO_MEMORY);
 		return NULL;
 	}
 	ssize_t decoded = base64_decode(start, len, room);
@@ -71,13 +73,16 @@ int jwt_expiry(const struct secret *token, int64_t *expires_on, struct error *er
 		return -1;
 	struct json_tokener *tokener = json_tokener_new();
 	if (tokener == NULL)
-		return error_set(err, ERR_NO_MEMORY, "cannot decode a token: out of memory");
+		return error_set(err, ERR_NO_MEMORY, NO_MEMORY);
 	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT); /* nothing may follow the object */
+	errno = 0; /* json-c does not tell what there was no memory for from what is no JSON */
 	struct json_object *claims =
 		json_tokener_parse_ex(tokener, secret_bytes(payload), (int)secret_len(payload));
 	int result = -1;
 	if (json_object_is_type(claims, json_type_object))
 		result = read_exp(claims, expires_on, err);
+	else if (claims == NULL && errno == ENOMEM)
+		error_set(err, ERR_NO_MEMORY, NO_MEMORY);
 	else
 		error_set(err, ERR_UPSTREAM_FORMAT,
 			"the token is not a JWT: its payload is not a JSON object");

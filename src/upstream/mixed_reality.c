@@ -186,10 +186,6 @@ static void on_answer(void *context, struct http_response *response, const struc
 {
 	struct upstream_exchange *exchange = context;
 	exchange->flight = NULL;
-	if (response != NULL &&
-		detail_repeats(exchange->authorization, exchange->secret_offset,
-			response->correlation_vector, strlen(response->correlation_vector)))
-		response->correlation_vector[0] = '\0';
 	if (response == NULL)
 		exchange_end(exchange, NULL, err);
 	else if (response->status == 200)

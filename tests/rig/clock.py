@@ -4,27 +4,11 @@ Nothing of this host's clock is touched: a small library, preloaded into the dae
 kernel tells, and passes on the kernel's notice of a step.
 """
 
-import atexit
-import functools
 import os
 import pathlib
-import shutil
 import struct
-import subprocess
-import tempfile
 
-SOURCE = pathlib.Path(__file__).parent / "shifted_clock.c"
-
-
-@functools.lru_cache(maxsize=None)
-def library():
-    """The library, built once for each process of tests."""
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="mrtokend-clock-"))
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    built = directory / "shifted_clock.so"
-    command = ["gcc", "-std=gnu11", "-O1", "-Wall", "-Werror", "-shared", "-fPIC"]
-    subprocess.run([*command, "-o", built, SOURCE, "-ldl"], check=True)
-    return built
+from rig.preload import library
 
 
 class ShiftedClock:
@@ -42,7 +26,7 @@ class ShiftedClock:
 
     @property
     def environment(self):
-        return {"LD_PRELOAD": str(library()), "SHIFTED_CLOCK": str(self._file)}
+        return {"LD_PRELOAD": library("shifted_clock"), "SHIFTED_CLOCK": str(self._file)}
 
     def close(self):
         os.close(self._steps_fd)

@@ -419,9 +419,9 @@ class Daemon:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
-    def wait_for_descriptors(self, most):
+    def wait_for_descriptors(self, most, seconds=SECONDS):
         """Wait until it has no more than these: one that a client closed it closes soon after."""
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + seconds
         while (found := self.descriptors()) > most:
             assert time.monotonic() < deadline, f"{found} descriptors stay, expected {most}"
             time.sleep(0.01)

@@ -6,8 +6,10 @@
 #define MRTOKEND_TESTS_UNIT_CERTIFICATES_H
 
 #include "base/secret.h"
+#include "credential/certificate.h"
 #include "unit.h"
 
+#include <json-c/json.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/pkcs12.h>
@@ -105,6 +107,16 @@ static inline struct secret *make_pkcs12(
 {
 	return take_pkcs12(
 		PKCS12_create(passphrase, "app", key, certificate, others, 0, 0, 0, 0, 0));
+}
+
+/* The chain of a certificate as it is written, for json_object_put(). */
+static inline struct json_object *chain_of(const struct certificate *certificate)
+{
+	struct json_out out = {0};
+	certificate_put_chain(certificate, NULL, &out);
+	struct json_object *chain = json_tokener_parse(text_string(&out.text));
+	text_free(&out.text);
+	return chain;
 }
 
 #endif

@@ -107,7 +107,7 @@ START_TEST(sends_the_chain_where_it_is_wanted)
 	struct certificate *certificate = load_any();
 	struct secret *assertion = make(certificate, true);
 	struct json_object *header = part_of(secret_bytes(assertion), 0);
-	struct json_object *chain = certificate_chain(certificate);
+	struct json_object *chain = chain_of(certificate);
 	struct json_object *sent = NULL;
 	ck_assert(json_object_object_get_ex(header, "x5c", &sent));
 	ck_assert(json_object_equal(sent, chain));

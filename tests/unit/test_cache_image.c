@@ -171,6 +171,39 @@ START_TEST(after_a_failure_the_next_refresh_is_due_at_once)
 }
 END_TEST
 
+START_TEST(the_upstreams_own_time_is_kept_after_a_failure)
+{
+	struct account_table *before = scene_two(true);
+	struct account_table *after = scene_two(false);
+	struct account_report *report = atomic_load(&before->accounts[1]->report);
+	report->failures = 3;
+	report->error.retry_after_s = 100;
+	int fd = scene_write(before, 1);
+	struct scene_bytes bytes = scene_read(fd);
+	close(fd);
+	ck_assert_uint_eq(take(bytes, &scene_moment, after).taken, 2);
+	ck_assert_int_eq(atomic_load(&after->accounts[1]->report)->next_ms, SCENE_NEXT_MS);
+	free(bytes.at);
+	account_table_free(before);
+	account_table_free(after);
+}
+END_TEST
+
+START_TEST(a_token_with_times_that_are_refused_spoils_no_other)
+{
+	struct account_table *before = scene_two(true);
+	struct account_table *after = scene_two(false);
+	((struct snapshot *)atomic_load(&before->accounts[0]->snapshot))->expires_on = INT64_MAX;
+	int fd = scene_write(before, 1);
+	struct scene_bytes bytes = scene_read(fd);
+	close(fd);
+	ck_assert_uint_eq(take(bytes, &scene_moment, after).taken, 1);
+	free(bytes.at);
+	account_table_free(before);
+	account_table_free(after);
+}
+END_TEST
+
 /* ---- what is not taken over --------------------------------------------------------------------
  */
 
@@ -478,10 +511,12 @@ UNIT_MAIN("cache_image", what_is_written_is_taken_over,
 	an_image_is_sealed_and_ends_with_the_process,
 	only_valid_tokens_that_can_be_refreshed_are_written,
 	the_fingerprint_changes_with_what_would_be_written,
-	after_a_failure_the_next_refresh_is_due_at_once, a_token_that_expired_meanwhile_is_left_out,
-	only_the_account_that_was_changed_is_left_out, an_account_that_is_gone_is_left_out,
-	a_token_that_cannot_be_served_is_left_out, a_token_of_the_sts_must_end_when_it_says,
-	another_version_is_refused, another_boot_is_refused, something_else_is_refused,
-	an_image_that_lacks_a_seal_is_refused, a_size_that_none_has_is_refused,
-	every_truncation_is_refused, every_flipped_bit_is_found, no_forged_bit_breaks_anything,
-	a_forgery_is_told)
+	after_a_failure_the_next_refresh_is_due_at_once,
+	the_upstreams_own_time_is_kept_after_a_failure,
+	a_token_with_times_that_are_refused_spoils_no_other,
+	a_token_that_expired_meanwhile_is_left_out, only_the_account_that_was_changed_is_left_out,
+	an_account_that_is_gone_is_left_out, a_token_that_cannot_be_served_is_left_out,
+	a_token_of_the_sts_must_end_when_it_says, another_version_is_refused,
+	another_boot_is_refused, something_else_is_refused, an_image_that_lacks_a_seal_is_refused,
+	a_size_that_none_has_is_refused, every_truncation_is_refused, every_flipped_bit_is_found,
+	no_forged_bit_breaks_anything, a_forgery_is_told)

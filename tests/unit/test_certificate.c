@@ -182,7 +182,7 @@ START_TEST(finds_the_certificate_of_the_key_among_others)
 	write_certificate(bio, own);
 	struct certificate *certificate = load(take_bio(bio), NULL);
 	assert_signs_by(certificate, key);
-	struct json_object *chain = certificate_chain(certificate);
+	struct json_object *chain = chain_of(certificate);
 	ck_assert_uint_eq(json_object_array_length(chain), 2);
 	X509 *expected[] = {own, issuer};
 	for (size_t i = 0; i < 2; i++) {
@@ -219,7 +219,7 @@ START_TEST(reads_pkcs12_with_its_chain)
 		struct certificate *certificate =
 			load(make_pkcs12(key, own, others, passphrases[i]), passphrases[i]);
 		assert_signs_by(certificate, key);
-		struct json_object *chain = certificate_chain(certificate);
+		struct json_object *chain = chain_of(certificate);
 		ck_assert_uint_eq(json_object_array_length(chain), 2);
 		json_object_put(chain);
 		certificate_free(certificate);

@@ -83,7 +83,7 @@ static struct config *load_path(const char *path)
 {
 	_cleanup_text_ struct text problems = {0};
 	struct config *config = NULL;
-	int result = config_load(path, &config, &problems);
+	enum error_code result = config_load(path, &config, &problems);
 	ck_assert_msg(result == 0, "%s", text_string(&problems));
 	ck_assert_ptr_nonnull(config);
 	ck_assert_str_eq(text_string(&problems), "");
@@ -111,7 +111,7 @@ static void assert_path_problems(const char *path, const char *expected)
 	_cleanup_text_ struct text problems = {0};
 	_cleanup_text_ struct text whole = {0};
 	struct config *config = (struct config *)&problems; /* any pointer: it is not touched */
-	ck_assert_int_eq(config_load(path, &config, &problems), -1);
+	ck_assert_int_eq(config_load(path, &config, &problems), ERR_CONFIGURATION);
 	ck_assert_ptr_eq(config, (struct config *)&problems);
 	expand(expected, path, &whole);
 	ck_assert_str_eq(text_string(&problems), text_string(&whole));
@@ -619,7 +619,8 @@ START_TEST(never_shows_a_key_that_stands_in_the_file)
 			"[account a]\naccount_id = " ID "\naccount_domain = " DOMAIN "\n%s",
 			lines[i]);
 		const char *path = write_file("m.conf", content.data);
-		ck_assert_msg(config_load(path, &config, &problems) == -1, "%s", lines[i]);
+		ck_assert_msg(
+			config_load(path, &config, &problems) == ERR_CONFIGURATION, "%s", lines[i]);
 		ck_assert_ptr_nonnull(strstr(text_string(&problems), path));
 		ck_assert_msg(strstr(text_string(&problems), "Zm9v") == NULL, "%s",
 			text_string(&problems));
@@ -710,7 +711,7 @@ START_TEST(needs_no_file_where_the_environment_has_an_account)
 	config_free(config);
 	clear_environment();
 	_cleanup_text_ struct text problems = {0};
-	ck_assert_int_eq(config_load(NULL, &config, &problems), -1);
+	ck_assert_int_eq(config_load(NULL, &config, &problems), ERR_CONFIGURATION);
 	ck_assert_str_eq(text_string(&problems), SYSCONFDIR
 		"/mrtokend/mrtokend.conf: no account: write an [account NAME] section, or "
 		"set MIXEDREALITY_ACCOUNT_DOMAIN, MIXEDREALITY_ACCOUNT_ID and "
@@ -922,7 +923,7 @@ START_TEST(refuses_or_understands_all_when_any_allocation_fails)
 		_cleanup_text_ struct text printed = {0};
 		config = NULL;
 		allocations_left = successes;
-		int result = config_load(path, &config, &problems);
+		enum error_code result = config_load(path, &config, &problems);
 		has_failed = allocations_left < 0;
 		allocations_left = -1;
 		ck_assert_msg((result == 0) == (config != NULL), "after %d", successes);
@@ -955,7 +956,7 @@ START_TEST(makes_no_half_account_of_the_environment_when_an_allocation_fails)
 		_cleanup_text_ struct text problems = {0};
 		struct config *config = NULL;
 		allocations_left = successes;
-		int result = config_load(path, &config, &problems);
+		enum error_code result = config_load(path, &config, &problems);
 		has_failed = allocations_left < 0;
 		allocations_left = -1;
 		ck_assert_msg((result == 0) == (config != NULL), "after %d", successes);

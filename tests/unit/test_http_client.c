@@ -1,4 +1,5 @@
 #include "base/http_client.h"
+#include "base/http_response.h"
 
 #include "base/text.h"
 #include "base/wiping_heap.h"
@@ -490,8 +491,46 @@ START_TEST(cuts_long_headers_and_shows_no_control_character)
 	ck_assert_str_eq(outcome.response.challenge, letters);
 	letters[sizeof(outcome.response.content_type) - 1] = '\0';
 	ck_assert_str_eq(outcome.response.content_type, letters);
-	ck_assert_str_eq(outcome.response.correlation_vector, "a?[2Jb???");
+	ck_assert_str_eq(outcome.response.correlation_vector, ""); /* it is none */
 	ck_assert_int_eq(outcome.response.server_date_s, -1);
+}
+END_TEST
+
+static const char *vetted(const char *vector, const struct secret *line, const struct secret *form)
+{
+	static struct http_response response;
+	ck_assert_uint_lt(strlen(vector), sizeof(response.correlation_vector));
+	strcpy(response.correlation_vector, vector);
+	http_response_vet(&response, line, form);
+	return response.correlation_vector;
+}
+
+START_TEST(keeps_a_correlation_vector_that_is_one)
+{
+	static const char *const good[] = {"", "CvCvCvCvCvCvCvCvCvCvCv.0", "c/+9.1", "a",
+		"CvCvCvCvCvCvCvCvCvCvCv.12.345.6!", "CvCvCvCvCvCvCvCvCvCvCvCv.0"};
+	static const char *const bad[] = {"a.", ".a", "a..b", "a b", "a?[2Jb", "a!.b", "!",
+		"abc8Q~de",
+		"Zm9vYmFyRmlyc3RLZXkrLz0rLz0rLz0rLz0rLz0rLz0=", "CvCvCvCvCvCvCvCvCvCvCvCvC.0",
+		"a.CvCvCvCvCvCvCvCvCvCvCvCvC"};
+	for (size_t i = 0; i < UNIT_COUNT(good); i++)
+		ck_assert_str_eq(vetted(good[i], NULL, NULL), good[i]);
+	for (size_t i = 0; i < UNIT_COUNT(bad); i++)
+		ck_assert_str_eq(vetted(bad[i], NULL, NULL), "");
+}
+END_TEST
+
+START_TEST(withholds_a_correlation_vector_that_repeats_what_was_sent)
+{
+	_cleanup_secret_ struct secret *line =
+		secret_from("Authorization: Bearer id:keyOfTheAccount", 40);
+	_cleanup_secret_ struct secret *form = secret_from("client_secret=wordOfTheApp%2B1", 30);
+	ck_assert_str_eq(vetted("keyOfTheAccount.0", line, form), "");
+	ck_assert_str_eq(vetted("1.KeyOfTheAccount", line, form), "");
+	ck_assert_str_eq(vetted("x.wordOfTheApp+1", line, form), "");
+	ck_assert_str_eq(vetted("x.wordOfTheApp+1", line, NULL), "x.wordOfTheApp+1");
+	ck_assert_str_eq(
+		vetted("CvCvCvCvCvCvCvCvCvCvCv.0", line, form), "CvCvCvCvCvCvCvCvCvCvCv.0");
 }
 END_TEST
 
@@ -1579,6 +1618,8 @@ END_TEST
 
 UNIT_MAIN("http_client", gives_status_headers_and_body, gives_every_status_as_an_answer,
 	leaves_empty_what_the_answer_does_not_say, cuts_long_headers_and_shows_no_control_character,
+	keeps_a_correlation_vector_that_is_one,
+	withholds_a_correlation_vector_that_repeats_what_was_sent,
 	reads_retry_after_in_all_its_forms, words_of_a_retry_after, lets_the_body_be_taken,
 	accepts_an_answer_of_body_max_and_no_byte_more,
 	takes_the_close_for_the_end_of_a_body_without_length, follows_no_redirect,

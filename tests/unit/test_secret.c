@@ -2,8 +2,16 @@
 
 #include "unit.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 static struct secret_memory usage(void)
 {
@@ -415,32 +423,49 @@ static struct mapping mapping_of(const struct secret *secret)
 	return mapping;
 }
 
-static void read_byte(void *address)
+/* A byte next to a secret or within it, to be read or written by a child that has it. */
+struct touch {
+	size_t capacity;
+	bool is_from_end; /* of the mapping, else from its start */
+	ssize_t offset;
+	bool writes;
+};
+
+static void touch(void *argument)
 {
-	(void)*(volatile char *)address;
+	const struct touch *touch = argument;
+	struct mapping in = mapping_of(secret_new(touch->capacity));
+	volatile char *byte = (touch->is_from_end ? in.end : in.first) + touch->offset;
+	if (touch->writes)
+		*byte = 1;
+	else
+		(void)*byte;
 }
 
-static void write_byte(void *address)
+static void assert_fenced(size_t capacity)
 {
-	*(volatile char *)address = 1;
+	const ssize_t page = sysconf(_SC_PAGESIZE);
+	/* The bytes at its ends; those next to it, and the far ends of a page. */
+	const struct touch within[] = {{capacity, false, 0, false}, {capacity, false, 0, true},
+		{capacity, true, -1, false}, {capacity, true, -1, true}};
+	const struct touch beyond[] = {{capacity, false, -1, false}, {capacity, false, -1, true},
+		{capacity, false, -page, false}, {capacity, false, -page, true},
+		{capacity, true, 0, false}, {capacity, true, 0, true},
+		{capacity, true, page - 1, false}, {capacity, true, page - 1, true}};
+	for (size_t i = 0; i < UNIT_COUNT(within); i++)
+		unit_assert_exited(unit_in_child(touch, (void *)&within[i]), 0);
+	for (size_t i = 0; i < UNIT_COUNT(beyond); i++)
+		unit_assert_killed(unit_in_child(touch, (void *)&beyond[i]), SIGSEGV);
 }
 
 START_TEST(stands_between_guard_pages)
 {
 	const size_t capacities[] = {10, 100, 1000, 10000, 20000, 100000, SECRET_MAX};
-	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	for (size_t i = 0; i < UNIT_COUNT(capacities); i++) {
 		_cleanup_secret_ struct secret *secret = secret_new(capacities[i]);
 		struct mapping in = mapping_of(secret);
 		ck_assert_int_ge(in.end - secret_bytes(secret), (ssize_t)place_size(capacities[i]));
-		unit_assert_exited(unit_in_child(read_byte, in.first), 0);
-		unit_assert_exited(unit_in_child(write_byte, in.end - 1), 0);
-		/* The bytes next to it, and the far ends of a page. */
-		char *fenced[] = {in.first - 1, in.first - page, in.end, in.end + page - 1};
-		for (size_t j = 0; j < UNIT_COUNT(fenced); j++) {
-			unit_assert_killed(unit_in_child(read_byte, fenced[j]), SIGSEGV);
-			unit_assert_killed(unit_in_child(write_byte, fenced[j]), SIGSEGV);
-		}
+		assert_fenced(capacities[i]);
 	}
 }
 END_TEST
@@ -478,7 +503,8 @@ START_TEST(is_locked_and_left_out_of_dumps_and_children)
 			return;
 		}
 		ck_assert_msg(strstr(flags, " dd") != NULL, "no dd in%s", flags);
-		ck_assert_msg(strstr(flags, " wf") != NULL, "no wf in%s", flags);
+		const char *in_child = usage().bytes_hidden > 0 ? " dc" : " wf";
+		ck_assert_msg(strstr(flags, in_child) != NULL, "no%s in%s", in_child, flags);
 #if !UNIT_HAS_SANITIZER /* whose mlock() does nothing */
 		bool is_locked = strstr(flags, " lo") != NULL;
 		ck_assert_msg(is_locked == (usage().bytes_unlocked == 0), "%zu unlocked, and%s",
@@ -560,17 +586,122 @@ static void expect_zeros(void *argument)
 	_exit(is_zero(secret_bytes(secret), secret_len(secret)) ? 0 : 1);
 }
 
-START_TEST(a_forked_child_reads_zeros)
+START_TEST(a_forked_child_reads_nothing)
 {
 	const size_t lengths[] = {10, 1000, 16000, 100000};
 	for (size_t i = 0; i < UNIT_COUNT(lengths); i++) {
 		_cleanup_secret_ struct secret *secret = secret_new(lengths[i]);
 		unsigned char *room = secret_extend(secret, lengths[i]);
 		memset(room, 's', lengths[i]);
-		unit_assert_exited(unit_in_child(expect_zeros, secret), 0);
+		int status = unit_in_child(expect_zeros, secret);
+		if (usage().bytes_hidden > 0)
+			unit_assert_killed(status, SIGSEGV);
+		else
+			unit_assert_exited(status, 0);
 		ck_assert_int_eq(room[0], 's');
 		ck_assert_int_eq(room[lengths[i] - 1], 's');
 	}
+}
+END_TEST
+
+/* ---- hidden or not -----------------------------------------------------------------------------
+ */
+
+/* How many of the bytes root would get by /proc/self/mem. */
+static size_t bytes_that_are_read(const struct secret *secret)
+{
+	char copy[64] = "";
+	int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	ssize_t got = pread(fd, copy, sizeof(copy), (off_t)(uintptr_t)secret_bytes(secret));
+	close(fd);
+	return got < 0 ? 0 : (size_t)got;
+}
+
+static bool kernel_hides(void)
+{
+	int fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+START_TEST(is_hidden_from_the_kernels_own_readers)
+{
+	_cleanup_secret_ struct secret *small = secret_of("small");
+	_cleanup_secret_ struct secret *large = secret_new(100000);
+	if (!kernel_hides()) {
+		printf("%s: this kernel has no memfd_secret, so nothing was looked at\n", __func__);
+		return;
+	}
+	ck_assert_uint_eq(bytes_that_are_read(small), 0);
+	ck_assert_uint_eq(bytes_that_are_read(large), 0);
+	ck_assert_uint_eq(usage().bytes_hidden, usage().bytes_mapped);
+	ck_assert_uint_ge(usage().bytes_hidden, 100000);
+	secret_free(large);
+	large = NULL;
+	ck_assert_uint_lt(usage().bytes_hidden, 100000);
+}
+END_TEST
+
+static void write_to_pipe(void *argument)
+{
+	int ends[2];
+	char copy[6] = "";
+	struct secret *secret = secret_of("small");
+	(void)argument;
+	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+	if (write(ends[1], secret_bytes(secret), 5) != 5 || read(ends[0], copy, 5) != 5)
+		_exit(1);
+	_exit(strcmp(copy, "small") == 0 ? 0 : 2);
+}
+
+START_TEST(can_be_written_to_a_descriptor)
+{
+	unit_assert_exited(unit_in_child(write_to_pipe, NULL), 0);
+}
+END_TEST
+
+/* As under a container's filter. */
+static void forbid_hiding(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_memfd_secret, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = {UNIT_COUNT(code), code};
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+		prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+		_exit(10);
+}
+
+static void use_ordinary_pages(void *argument)
+{
+	forbid_hiding();
+	struct secret *secret = secret_of("small");
+	if (usage().bytes_hidden != 0 || bytes_that_are_read(secret) == 0)
+		_exit(11);
+	const char *flags = mapping_of(secret).flags;
+	if (flags[0] != '\0' && (strstr(flags, " dd") == NULL || strstr(flags, " wf") == NULL))
+		_exit(12);
+	if (fork() == 0)
+		expect_zeros(secret);
+	int status = 0;
+	wait(&status);
+	if (status != 0)
+		_exit(13);
+	const struct touch *beyond = argument;
+	touch((void *)beyond);
+	_exit(14);
+}
+
+START_TEST(takes_ordinary_pages_where_hiding_is_forbidden)
+{
+	const struct touch beyond = {10, true, 0, false};
+	unit_assert_killed(unit_in_child(use_ordinary_pages, (void *)&beyond), SIGSEGV);
 }
 END_TEST
 
@@ -840,8 +971,9 @@ UNIT_MAIN("secret", is_empty_when_new, holds_bytes_of_every_length_around_each_p
 	stands_between_guard_pages, gives_guard_pages_back_with_the_region,
 	is_locked_and_left_out_of_dumps_and_children, a_damaged_canary_ends_the_process,
 	each_byte_of_the_canary_counts_when_freed_and_when_moved,
-	an_overrun_is_found_whatever_byte_it_writes, a_forked_child_reads_zeros,
-	a_forked_child_can_have_secrets_of_its_own,
+	an_overrun_is_found_whatever_byte_it_writes, a_forked_child_reads_nothing,
+	is_hidden_from_the_kernels_own_readers, can_be_written_to_a_descriptor,
+	takes_ordinary_pages_where_hiding_is_forbidden, a_forked_child_can_have_secrets_of_its_own,
 	is_usable_and_says_so_when_nothing_may_be_locked,
 	counts_nothing_as_unlocked_below_the_limit, stays_as_it_was_when_there_is_no_memory,
 	counts_what_is_in_use, thousands_of_all_sizes_freed_in_random_order_leave_nothing_in_use,

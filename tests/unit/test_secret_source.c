@@ -467,6 +467,30 @@ START_TEST(refuses_a_variable_that_is_too_long)
 }
 END_TEST
 
+static void open_without_descriptors(void *argument)
+{
+	struct error err = ERROR_INIT;
+	struct secret_source source = {.kind = SECRET_SOURCE_FILE, .name = argument};
+	if (setrlimit(RLIMIT_NOFILE, &(struct rlimit){0, 0}) != 0)
+		_exit(10);
+	if (secret_source_read(&source, &err) != NULL)
+		_exit(11);
+	_exit(err.code == ERR_SYSTEM && strstr(err.message, "cannot open") != NULL ? 0 : 12);
+}
+
+/* The first passes by itself, and is tried again soon; the other one waits for somebody. */
+START_TEST(tells_a_host_that_is_short_from_a_file_that_is_wrong)
+{
+	struct error err = ERROR_INIT;
+	const char *path = write_file("secret", "word");
+	unit_assert_exited(unit_in_child(open_without_descriptors, (void *)path), 0);
+	secret_source_set_errno(&err, ENOENT, path);
+	ck_assert_int_eq(err.code, ERR_SECRET_SOURCE);
+	secret_source_set_errno(&err, ENOMEM, path);
+	ck_assert_int_eq(err.code, ERR_NO_MEMORY);
+}
+END_TEST
+
 START_TEST(forgets_the_variables_at_the_end)
 {
 	struct error err = ERROR_INIT;
@@ -590,6 +614,7 @@ UNIT_MAIN("secret_source", knows_the_three_kinds_of_source,
 	refuses_a_file_that_is_too_long, refuses_a_file_without_a_secret,
 	refuses_a_file_that_is_not_there, refuses_what_is_no_regular_file_and_never_waits_for_it,
 	refuses_a_file_that_may_not_be_read, warns_of_a_file_that_every_user_can_read,
+	tells_a_host_that_is_short_from_a_file_that_is_wrong,
 	reads_a_credential_from_the_directory_of_systemd,
 	tells_where_the_directory_of_credentials_would_come_from,
 	tells_of_a_directory_of_credentials_that_is_not_there, reads_a_variable_and_remembers_it,

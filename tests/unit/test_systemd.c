@@ -68,14 +68,14 @@ END_TEST
 
 START_TEST(cuts_a_status_that_is_too_long)
 {
-	char status[3000];
+	char status[6000];
 	int fd = open_notify_socket();
 	memset(status, 'x', sizeof(status) - 1);
 	status[sizeof(status) - 1] = '\0';
 	service_status(status);
 	const char *message = receive(fd);
 	ck_assert_int_eq(strncmp(message, "STATUS=xxx", 10), 0);
-	ck_assert_uint_gt(strlen(message), 500);
+	ck_assert_uint_gt(strlen(message), 3000); /* as long as one may be */
 	ck_assert_uint_lt(strlen(message), sizeof(status));
 	close_notify_socket(fd);
 }

@@ -900,3 +900,24 @@ def test_a_secret_variable_that_nobody_uses_is_wiped_too(serve, keys, name):
     with open(f"/proc/{daemon.pid}/environ", "rb") as file:
         found = file.read()
     assert name.encode() in found and b"nobody uses" not in found
+
+
+def test_a_vector_that_repeats_the_secret_is_shown_to_nobody(serve, emulator, make_daemon, tmp_path):
+    """Not by the circuit either, which tells all accounts of what one of them was answered."""
+    secret = "abc8QSuperSecretOfTheApp"  # as a correlation vector may look
+    emulator.put_app(APP, secrets=[secret])
+    emulator.add_fault(
+        "status", server="entra", status=500, count=0, headers={"MS-CV": f"{secret}.0"}
+    )
+    path = tmp_path / "vector.secret"
+    path.touch(mode=0o600)
+    path.write_text(secret)
+    keys = entra_keys(emulator, credential="client_secret", client_secret=f"file:{path}")
+    scopes = [f"https://service{number}.example/.default" for number in range(6)]
+    running = serve({f"a{n}": {**keys, "scope": scope} for n, scope in enumerate(scopes)})
+    running.wait_for_log("further ones fail at once")
+    for name in (f"a{number}" for number in range(6)):
+        running.wait_for_failure(name)
+    shown = running.get("/v1/accounts").body.decode() + running.log()
+    assert "answered 500" in shown
+    assert secret not in shown

@@ -3,6 +3,7 @@
 import http.client
 import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -392,6 +393,34 @@ def test_clients_take_no_descriptor_from_a_reload_and_a_refresh(crowded, emulato
     assert "failed" not in daemon.reload()
     daemon.wait_for_token("anchors", after=before)
     assert daemon.token()["account_domain"] == "westeurope.mixedreality.azure.com"
+
+
+@pytest.mark.plain_build  # sanitizers need descriptors of their own
+def test_who_was_shut_out_does_not_wait_inside(make_daemon, emulator, key_file):
+    """What it sent before that is still read; to let it wait would be one descriptor too many."""
+    emulator.add_fault("delay", delay_ms=60000, count=0)
+    daemon = make_daemon(
+        account_section("anchors", emulator, key_file), wrap=["prlimit", "--nofile=128:128"]
+    ).start()
+    emulator.wait_for_requests(1)
+    waiting = request(headers=b"Prefer: wait=25\r\n")
+    made = [socket.socket(socket.AF_UNIX) for _ in range(120)]
+    try:
+        for connection in made[:60]:
+            connection.connect(str(daemon.socket))
+        assert daemon.get("/healthz").status == 200  # it has seen them all
+        before = daemon.descriptors()
+        daemon.send_signal(signal.SIGSTOP)
+        for oldest, newcomer in zip(made[:60], made[60:]):
+            oldest.sendall(waiting)
+            newcomer.connect(str(daemon.socket))
+        daemon.send_signal(signal.SIGCONT)
+        assert daemon.get("/healthz").status == 200
+        daemon.wait_for_descriptors(before + 5, seconds=5)  # less than any of them may wait
+    finally:
+        daemon.send_signal(signal.SIGCONT)
+        for connection in made:
+            connection.close()
 
 
 def test_an_absolute_target_is_taken(connect):

@@ -20,6 +20,8 @@ import threading
 
 import pytest
 
+from rig.memory import memory_of, without_hiding
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MRTOKEN = pathlib.Path(os.environ.get("MRT_BUILD_DIR", ROOT)) / "mrtoken"
 TOKEN = "eyJhbGciOiJub25lIn0.eyJleHAiOjE5MDAwMDAwMDB9.c2ln-na_tu~re+/="
@@ -699,21 +701,6 @@ def test_slow_reader_of_a_nonblocking_pipe_gets_all(daemon):
     assert client.returncode == OK
 
 
-def memory_of(pid):
-    """The readable memory of a process, piece by piece."""
-    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
-        for line in maps:
-            bounds, mode, *_ = line.split()
-            start, end = (int(bound, 16) for bound in bounds.split("-"))
-            if not mode.startswith("rw") or end - start > 1 << 30:
-                continue  # a copy can only be where it can be written
-            try:
-                mem.seek(start)
-                yield mem.read(end - start)
-            except (OSError, OverflowError, ValueError):
-                pass
-
-
 @pytest.mark.parametrize("option", [None, "--json"])
 def test_token_stands_in_one_place_of_memory_when_it_is_written(daemon, option):
     if os.geteuid() != 0:
@@ -721,7 +708,8 @@ def test_token_stands_in_one_place_of_memory_when_it_is_written(daemon, option):
     daemon.answers["/v1/token"] = as_json({"token": TOKEN}) if option else Answer(body=TOKEN)
     reader, end = os.pipe()
     os.write(end, b"-" * fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, 4096))  # so that it waits there
-    args = [str(MRTOKEN), "--socket", daemon.path, "get", *([option] if option else [])]
+    option = [option] if option else []
+    args = [*without_hiding(), str(MRTOKEN), "--socket", daemon.path, "get", *option]
     # The first call of a function in a lazily bound program saves the vector registers, through
     # which the token has gone, on the stack. The hardened build binds at once; the others here.
     env = environment(LD_BIND_NOW="1")
@@ -730,7 +718,7 @@ def test_token_stands_in_one_place_of_memory_when_it_is_written(daemon, option):
     try:
         while not pathlib.Path(f"/proc/{client.pid}/syscall").read_text().startswith("1 0x1 "):
             assert client.poll() is None
-        found = sum(piece.count(TOKEN.encode()) for piece in memory_of(client.pid))
+        found = sum(held.count(TOKEN.encode()) for _, held in memory_of(client.pid))
     finally:
         with os.fdopen(reader, "rb") as pipe:
             out = pipe.read()

@@ -3,8 +3,11 @@
 No restart, and no request that fails; a wrong secret is found while the token lives.
 """
 
+import base64
+import itertools
 import os
 import shutil
+import threading
 
 import pytest
 
@@ -24,6 +27,9 @@ from rig.daemon import APP, Poller, account_keys, account_section, configuration
 
 OTHER_ID = "7f1c3c5e-0000-4000-8000-00000000abcd"
 NEW_KEY = "bmV3LWtleS1vZi10aGUtdGVzdHMtYWNjb3VudC0xMjM="
+NUMBERED_KEYS = [
+    base64.b64encode(f"key-{n}-of-an-account-of-the-tests-1234".encode()).decode() for n in range(2)
+]
 WRONG_KEY = "d3Jvbmcta2V5LW9mLXRoZS10ZXN0cy1hY2NvdW50LTE="
 
 
@@ -176,6 +182,33 @@ def test_it_is_rotated_again_and_again_but_not_tried_in_a_hurry(start, emulator,
     first, second, third = emulator.requests(server="sts")
     assert keys_of([first, second, third]) == [KEY, NEW_KEY, KEY]
     assert third["received_on"] - second["received_on"] > 9000
+    assert "refresh failed" not in running.log()
+
+
+def test_a_file_that_changes_all_the_time_lets_an_exchange_end(start, emulator, tmp_path):
+    """It is begun anew for the first change, not for each."""
+    place = Place(tmp_path)
+    running = start(place)
+    mark = running.mark()
+    emulator.put_account(ACCOUNT_ID, *NUMBERED_KEYS)
+    emulator.add_fault("delay", delay_ms=2500, count=0)
+    is_over = threading.Event()
+
+    def rewrite():
+        for key in itertools.cycle(NUMBERED_KEYS):
+            place.put(key)
+            if is_over.wait(0.3):
+                return
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    try:
+        running.wait_for_token("anchors", mark)
+        # And what was written meanwhile is tried too, without anybody's help.
+        running.wait_for_token("anchors", running.mark())
+    finally:
+        is_over.set()
+        writer.join()
     assert "refresh failed" not in running.log()
 
 

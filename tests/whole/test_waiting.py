@@ -260,8 +260,9 @@ def test_a_refresh_joins_the_one_under_way(slow_daemon, emulator):
     assert len(emulator.requests()) == 1
 
 
-def test_the_upstream_is_left_alone_when_it_said_so(slow_daemon, emulator):
-    daemon = slow_daemon({"action": "status", "status": 429, "headers": {"Retry-After": "60"}})
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_the_upstream_is_left_alone_when_it_said_so(slow_daemon, emulator, status):
+    daemon = slow_daemon({"action": "status", "status": status, "headers": {"Retry-After": "60"}})
     daemon.wait_for_failure("anchors")
     answer = refresh(daemon)
     error = answer.json()["error"]
