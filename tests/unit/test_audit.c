@@ -27,8 +27,8 @@ static struct told lines[LINES_MAX];
 static unsigned count;
 static bool is_stuck; /* whoever reads the log */
 
-void __wrap_log_event(
-	enum log_level level, const struct log_field *fields, const char *format, ...);
+void __wrap_log_event(enum log_level level, const struct log_field *fields, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 bool __wrap_log_is_wanted(enum log_level level);
 
 static bool is_quiet;
