@@ -80,6 +80,23 @@ seen["other"] = in_unit("other.service")
 seen["no_instance"] = in_unit("worker.service")
 seen["scope"] = guest_tools.curl("renderer", "mrtoken", path="/v1/token")
 seen["below"] = in_unit("other.service", "--property=Delegate=yes", script=BELOW)
+
+# A user's own manager, which runs a unit of the name that is allowed.
+answer = pathlib.Path("/var/tmp/answer-of-user-unit")
+unit = pathlib.Path("/etc/systemd/user/renderer.service")
+unit.parent.mkdir(parents=True, exist_ok=True)
+unit.write_text(
+    f"[Service]\nType=oneshot\nExecStart=/bin/sh -c \"{CURL.replace('%', '%%')}/v1/token > {answer}.new;"
+    f" cat /proc/self/cgroup >> {answer}.new; mv {answer}.new {answer}\"\n"
+    "[Install]\nWantedBy=default.target\n"
+)
+run("systemctl", "--global", "enable", "renderer.service")
+user_id = run("id", "--user", "renderer").stdout.strip()
+run("systemctl", "start", f"user@{user_id}.service")
+wait_for("the user's unit", answer.exists)
+seen["user_unit"] = answer.read_text()
+run("systemctl", "stop", f"user@{user_id}.service")
+
 seen["no_admin"] = in_unit("renderer.service", path="/v1/accounts/anchors/refresh -XPOST")
 
 reload(deny_units="renderer.service", allow_users="renderer", admin_units="other.service")

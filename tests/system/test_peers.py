@@ -37,6 +37,11 @@ def test_a_cgroup_below_a_unit_cannot_pass_for_another_unit(seen):
     assert seen["below"]["status"] == "403", seen["below"]
 
 
+def test_a_unit_of_a_users_own_manager_cannot_pass_for_the_systems(seen):
+    assert "/renderer.service" in seen["user_unit"], seen["user_unit"]
+    assert '"code":"not_allowed"' in seen["user_unit"], seen["user_unit"]
+
+
 def test_a_unit_that_is_denied_gets_none_though_its_user_is_allowed(seen):
     assert seen["denied"]["status"] == "403", seen["denied"]
     assert "deny_units" in json.loads(seen["denied"]["body"])["error"]["message"]
