@@ -394,6 +394,17 @@ static enum haste haste_of(const struct refresh_task *task, bool is_rotated)
 	return is_rotated ? HASTE_SOON : HASTE_NONE;
 }
 
+/* At once, and not when the next refresh fails on it, hours later. */
+static void tell_unreadable(const struct refresh_task *task)
+{
+	const char *name = task->account->settings.name;
+	const struct log_field fields[] = {{"ACCOUNT", name}, {0}};
+	log_event(LOG_LEVEL_WARNING, fields,
+		"account %s: a file of its credential is gone, empty or cannot be read; put it "
+		"back: the next refresh, in %.1f s, needs it",
+		name, (double)(task->schedule.next_ms - now_ms(task)) / 1000);
+}
+
 /* Look at the secrets anew. Returns whether they may do what those of before did not. */
 static bool has_other_secrets(struct refresh_task *task, bool *is_rotated)
 {
@@ -401,6 +412,8 @@ static bool has_other_secrets(struct refresh_task *task, bool *is_rotated)
 	const struct secret_state before = task->secrets;
 	const struct secret_state now = secret_state_now(task->credential);
 	task->secrets = now;
+	if (before.is_readable && !now.is_readable)
+		tell_unreadable(task);
 	*is_rotated = now.rotations != before.rotations;
 	if (now.versions != before.versions)
 		return true;

@@ -60,7 +60,9 @@ void table_add(struct table *table, const char *string, const char *colour)
 		table->has_failed = true;
 		return;
 	}
-	table->cells[table->count++] = (struct cell){copy, colour};
+	struct cell *cell = &table->cells[table->count++];
+	cell->string = copy;
+	cell->colour = colour;
 }
 
 static size_t column_width(const struct table *table, size_t column)

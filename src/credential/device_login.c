@@ -55,7 +55,7 @@ static void end(struct device_login *login, struct entra_answer *answer, const s
 {
 	login->now = (struct account_login){
 		.state = answer != NULL ? ACCOUNT_LOGIN_DONE : ACCOUNT_LOGIN_FAILED,
-		.error = answer != NULL ? ERROR_INIT : *err,
+		.error = err != NULL ? *err : ERROR_INIT,
 	};
 	login->options.ended(login->options.context, answer, err);
 	tell_all(login);

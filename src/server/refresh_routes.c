@@ -44,15 +44,17 @@ static bool is_held_off(const struct account_report *report, int64_t now_ms)
 static bool begin(struct request *request, struct account *account,
 	const struct account_report *report, enum MHD_Result *result)
 {
-	char message[160];
+	char message[256];
 	int64_t pause_ms = account->refresh_wanted_ms + REFRESH_PAUSE_MS - request->now_ms;
 	if (is_under_way(account, report, request->now_ms))
 		return true;
 	if (is_held_off(report, request->now_ms)) {
-		*result = refuse(request, account,
-			"the upstream asked to be left alone for so long; see last_error at "
-			"/v1/accounts/{name}",
-			report->next_ms - request->now_ms);
+		int64_t wait_ms = report->next_ms - request->now_ms;
+		snprintf(message, sizeof(message),
+			"the upstream asked to be left alone for %" PRId64
+			" s more; see last_error at /v1/accounts/%s",
+			(wait_ms + 999) / 1000, account->settings.name);
+		*result = refuse(request, account, message, wait_ms);
 		return false;
 	}
 	if (pause_ms > 0) {

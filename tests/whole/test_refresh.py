@@ -478,7 +478,7 @@ def test_exchanges_of_a_thousand_accounts_go_on_at_once_on_one_thread(
     running = make_daemon(config).start()
     emulator.wait_for_requests(8)
     assert [request["status"] for request in emulator.requests()] == [0] * 8
-    assert [name for name, _ in running.threads()] == ["mrtokend", "refresh", "serve"]
+    assert [name for name, _ in running.threads()] == ["audit", "mrtokend", "refresh", "serve"]
     running.wait_for_status("1000 of 1000 accounts have a valid token")
 
 

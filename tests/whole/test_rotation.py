@@ -270,6 +270,18 @@ def test_a_wrong_key_is_found_while_the_token_lives(daemon, emulator, key_file):
     assert shown(emulator) == [KEY, WRONG_KEY, KEY]
 
 
+def test_a_key_that_is_gone_is_told_at_once_and_the_token_lives(daemon, emulator, key_file):
+    mark = daemon.mark()
+    with Poller(daemon, clients=2) as clients:
+        key_file.unlink()
+        told = daemon.wait_for_log("is gone, empty or cannot be read", mark)
+        assert "warning" in told and "account anchors" in told
+        clients.wait_for_answers()
+    write_secret(key_file, KEY)
+    daemon.wait_for_log("has changed", mark)
+    assert daemon.account()["state"] == "valid"
+
+
 def test_a_refused_key_that_is_put_right_is_tried_at_once(make_daemon, emulator, key_file):
     write_secret(key_file, WRONG_KEY)
     running = make_daemon(account_section("anchors", emulator, key_file)).start()
