@@ -72,6 +72,8 @@ def memory_of(pid):
         for mapping in mappings_of(pid):
             if not mapping.mode.startswith("r") or mapping.name in ("[vvar]", "[vsyscall]"):
                 continue
+            if mapping.end - mapping.start > 1 << 30:
+                continue  # a sanitizer's own
             try:
                 mem.seek(mapping.start)
                 pieces.append((mapping, mem.read(mapping.end - mapping.start)))
