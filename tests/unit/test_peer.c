@@ -1,6 +1,6 @@
 /*
  * Peers with real sockets and real processes. What libsystemd makes of a cgroup is put in its place
- * here; tests/system/test_peers.py has the real one.
+ * here; tests/system/test_service_peers.py has the real one.
  */
 #include "server/peer.h"
 
